@@ -37,7 +37,8 @@ fn main() -> Result<()> {
     check_policies(&pool)?;
 
     let mut set = prost_types::FileDescriptorSet::decode(encoded.as_slice())?;
-    set.file.retain(|file| !NOT_GENERATED.contains(&file.package()));
+    set.file
+        .retain(|file| !NOT_GENERATED.contains(&file.package()));
     tonic_prost_build::configure()
         .codec_path("crate::codec::ContractCodec")
         .include_file("contract.rs")
@@ -60,7 +61,10 @@ fn proto_files(folder: &Path) -> Result<Vec<PathBuf>> {
             let path = entry?.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "proto") {
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == "proto")
+            {
                 files.push(path);
             }
         }
@@ -91,12 +95,18 @@ fn check_policies(pool: &DescriptorPool) -> Result<()> {
 }
 
 fn check_policy(method: &MethodDescriptor, policy: &DynamicMessage) -> Result<()> {
-    let field = |name: &str| policy.get_field_by_name(name).map(|value| value.into_owned());
+    let field = |name: &str| {
+        policy
+            .get_field_by_name(name)
+            .map(|value| value.into_owned())
+    };
     let set = |name: &str| policy.has_field_by_name(name);
     for name in ["rate_class", "idempotency", "audit"] {
         ensure!(set(name), "policy.{name} is not set");
     }
-    let deadline_ms = field("deadline_ms").and_then(|value| value.as_u32()).unwrap_or(0);
+    let deadline_ms = field("deadline_ms")
+        .and_then(|value| value.as_u32())
+        .unwrap_or(0);
     ensure!(
         (1..=60_000).contains(&deadline_ms),
         "policy.deadline_ms is not 1 to 60000"
@@ -142,7 +152,10 @@ fn write_checked_impls(pool: &DescriptorPool, out_dir: &Path) -> Result<()> {
     let validated = fs::read_to_string(out_dir.join("validate_impl.rs"))?;
     let mut requests = BTreeSet::new();
     let mut responses = BTreeSet::new();
-    for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+    for method in pool
+        .services()
+        .flat_map(|service| service.methods().collect::<Vec<_>>())
+    {
         requests.insert(method.input().full_name().to_owned());
         responses.insert(method.output().full_name().to_owned());
     }
@@ -168,7 +181,10 @@ fn write_checked_impls(pool: &DescriptorPool, out_dir: &Path) -> Result<()> {
 /// Writes `Reason` for every enum called `ErrorReason`.
 fn write_reasons(pool: &DescriptorPool, out_dir: &Path) -> Result<()> {
     let mut code = String::new();
-    for reason in pool.all_enums().filter(|reason| reason.name() == "ErrorReason") {
+    for reason in pool
+        .all_enums()
+        .filter(|reason| reason.name() == "ErrorReason")
+    {
         let path = rust_path(reason.full_name());
         code.push_str(&format!(
             "impl ::bursar_status::Reason for crate::{path} {{\n    const DOMAIN: &'static str = \

@@ -96,7 +96,11 @@ fn invalid(error: &ValidationError) -> Status {
 }
 
 mod impls {
-    #![allow(clippy::all, clippy::allow_attributes, reason = "generated from the protos")]
+    #![allow(
+        clippy::all,
+        clippy::allow_attributes,
+        reason = "generated from the protos"
+    )]
     use crate::generated::{bursar, google};
     include!(concat!(env!("OUT_DIR"), "/validate_impl.rs"));
     include!(concat!(env!("OUT_DIR"), "/checked_impl.rs"));

@@ -35,9 +35,18 @@ pub fn of(path: &str) -> Option<&'static MethodPolicy> {
     POLICIES.get(path)
 }
 
+/// As [`of`], with the path as text that lives as long as the program.
+pub fn lookup(path: &str) -> Option<(&'static str, &'static MethodPolicy)> {
+    POLICIES
+        .get_key_value(path)
+        .map(|(path, policy)| (path.as_str(), policy))
+}
+
 /// Every RPC's path and policy, in no particular order.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static MethodPolicy)> {
-    POLICIES.iter().map(|(path, policy)| (path.as_str(), policy))
+    POLICIES
+        .iter()
+        .map(|(path, policy)| (path.as_str(), policy))
 }
 
 /// The HTTP/2 path of an RPC.
@@ -65,8 +74,8 @@ mod tests {
     /// The table has every RPC of the contract, with the options as written.
     #[test]
     fn policies_are_read_as_written() {
-        let transfer = of("/bursar.transaction.v1.TransactionService/CreateTransfer")
-            .expect("the RPC exists");
+        let transfer =
+            of("/bursar.transaction.v1.TransactionService/CreateTransfer").expect("the RPC exists");
         assert_eq!(
             transfer.access,
             Some(Access::Permission("transfer:create:own".to_owned()))
@@ -76,7 +85,10 @@ mod tests {
         let post = of("/bursar.wallet.v1.LedgerService/PostBatch").expect("the RPC exists");
         assert_eq!(post.access, Some(Access::Internal(true)));
         assert_eq!(of("/bursar.wallet.v1.WalletService/Nothing"), None);
-        let methods: usize = pool().services().map(|service| service.methods().len()).sum();
+        let methods: usize = pool()
+            .services()
+            .map(|service| service.methods().len())
+            .sum();
         assert_eq!(all().count(), methods);
     }
 }

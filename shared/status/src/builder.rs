@@ -84,7 +84,8 @@ impl StatusBuilder {
     /// Names a quota that is spent: what it is about, and a sentence.
     #[must_use]
     pub fn quota(mut self, subject: impl Into<String>, description: impl Into<String>) -> Self {
-        self.details.add_quota_failure_violation(subject, description);
+        self.details
+            .add_quota_failure_violation(subject, description);
         self
     }
 
@@ -175,6 +176,12 @@ mod tests {
         assert_eq!(status.code(), Code::Internal);
         assert!(!format!("{status:?}").contains("hunter2"));
         let details = status.get_error_details();
-        assert!(details.error_info().expect("set").metadata.contains_key("correlation_id"));
+        assert!(
+            details
+                .error_info()
+                .expect("set")
+                .metadata
+                .contains_key("correlation_id")
+        );
     }
 }

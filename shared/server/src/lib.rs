@@ -1,0 +1,33 @@
+//! Everything around a service's handlers, the same for every service: the
+//! command line, configuration, migrations, telemetry, the stack of layers,
+//! health, reflection, metrics, the relay of events, and a shutdown that
+//! finishes what is in flight.
+//!
+//! A service gives a [`Definition`]; [`main`] does the rest. No handler repeats
+//! what a layer here does: the caller, the permission, the deadline, the
+//! idempotency key and the correlation id are settled before a handler runs,
+//! and come to it as a [`Context`].
+
+mod cli;
+mod config;
+mod context;
+pub mod database;
+mod definition;
+mod detached;
+mod http;
+mod invariants;
+mod layers;
+mod operations;
+mod outbound;
+mod readiness;
+mod serve;
+mod telemetry;
+
+pub use cli::main;
+pub use config::{Config, Environment};
+pub use context::Context;
+pub use definition::{Assembly, Definition, Job, Migrations, Start};
+pub use detached::{detached, now};
+pub use invariants::{Invariant, Verdict, verify};
+pub use outbound::Outbound;
+pub use serve::{Running, start};

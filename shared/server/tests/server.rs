@@ -1,0 +1,245 @@
+//! What the server puts around every service, seen from outside: a service
+//! without RPCs of its own still answers for itself.
+
+use std::time::Duration;
+
+use bursar_aip::id::UserId;
+use bursar_contracts::operations::v1::GetServiceStatusRequest;
+use bursar_contracts::operations::v1::operations_service_client::OperationsServiceClient;
+use bursar_server::{Assembly, Definition, Migrations};
+use bursar_status::StatusExt;
+use bursar_testkit::{TestDatabase, TestService, Tokens, redis_url, with_token};
+use tonic::service::Routes;
+use tonic::{Code, Request, Status};
+
+fn definition() -> Definition {
+    Definition {
+        name: "empty",
+        version: "0.0.0",
+        migrations: vec![
+            Migrations {
+                name: "aip",
+                migrator: &bursar_aip::MIGRATOR,
+            },
+            Migrations {
+                name: "events",
+                migrator: &bursar_events::MIGRATOR,
+            },
+        ],
+        invariants: Vec::new(),
+        assemble: |_start| {
+            Box::pin(async {
+                Ok(Assembly {
+                    routes: Some(Routes::default()),
+                    http: axum::Router::new(),
+                    jobs: Vec::new(),
+                })
+            })
+        },
+    }
+}
+
+struct Fixture {
+    tokens: Tokens,
+    service: TestService,
+    // Dropped last: the service still holds connections.
+    _database: TestDatabase,
+}
+
+async fn fixture(overrides: &[(&str, &str)]) -> Fixture {
+    let database = TestDatabase::create(&definition().migrations).await;
+    let tokens = Tokens::start().await;
+    let service = TestService::start(definition(), &database, &tokens, overrides).await;
+    Fixture {
+        tokens,
+        service,
+        _database: database,
+    }
+}
+
+fn reason(status: &Status) -> String {
+    let details = status.get_error_details();
+    details
+        .error_info()
+        .map(|info| info.reason.clone())
+        .unwrap_or_default()
+}
+
+/// An internal RPC answers services and refuses everybody else, in the one error form.
+#[tokio::test]
+async fn internal_rpcs_answer_services_only() {
+    let fixture = fixture(&[("BURSAR_REDIS_EVENTS_URL", &redis_url())]).await;
+    let mut client = OperationsServiceClient::new(fixture.service.channel());
+
+    let status = client
+        .get_service_status(with_token(
+            GetServiceStatusRequest {},
+            &fixture.tokens.service("admin"),
+        ))
+        .await
+        .expect("a service may ask")
+        .into_inner()
+        .status
+        .expect("the answer has a status");
+    assert_eq!(status.name, "empty");
+    assert!(status.ready, "{status:?}");
+    let names: Vec<&str> = status
+        .dependencies
+        .iter()
+        .map(|seen| seen.name.as_str())
+        .collect();
+    assert_eq!(names, ["postgresql", "redis", "key_set"]);
+    assert!(status.dependencies.iter().all(|seen| seen.healthy));
+
+    let user = fixture.tokens.admin(UserId::generate());
+    let refused = client
+        .get_service_status(with_token(GetServiceStatusRequest {}, &user))
+        .await
+        .expect_err("no user may ask");
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert_eq!(reason(&refused), "PERMISSION_DENIED");
+
+    let refused = client
+        .get_service_status(Request::new(GetServiceStatusRequest {}))
+        .await
+        .expect_err("nobody may ask");
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    assert_eq!(reason(&refused), "UNAUTHENTICATED");
+}
+
+/// The correlation id a client sends comes back; one that could disturb a log
+/// is replaced.
+#[tokio::test]
+async fn the_correlation_id_comes_back() {
+    let fixture = fixture(&[]).await;
+    let mut client = OperationsServiceClient::new(fixture.service.channel());
+    let token = fixture.tokens.service("admin");
+    for (sent, kept) in [("my-id.1", true), ("not an id", false)] {
+        let mut request = with_token(GetServiceStatusRequest {}, &token);
+        let value = sent.parse().expect("visible ASCII");
+        request.metadata_mut().insert("x-request-id", value);
+        let response = client.get_service_status(request).await.expect("answered");
+        let seen = response
+            .metadata()
+            .get("x-request-id")
+            .expect("always there");
+        assert_eq!(seen.to_str().expect("text") == sent, kept);
+    }
+}
+
+/// A caller's own deadline that has passed is answered as such.
+#[tokio::test]
+async fn a_short_deadline_is_kept() {
+    let fixture = fixture(&[]).await;
+    let mut client = OperationsServiceClient::new(fixture.service.channel());
+    let mut request = with_token(GetServiceStatusRequest {}, &fixture.tokens.service("admin"));
+    request
+        .metadata_mut()
+        .insert("grpc-timeout", "1n".parse().expect("visible ASCII"));
+    let refused = client
+        .get_service_status(request)
+        .await
+        .expect_err("too short");
+    assert!(
+        matches!(refused.code(), Code::DeadlineExceeded | Code::Cancelled),
+        "{refused:?}"
+    );
+}
+
+/// A process that takes no calls refuses with a time to try again.
+#[tokio::test]
+async fn calls_beyond_the_bound_are_shed() {
+    let fixture = fixture(&[("BURSAR_MAX_CONCURRENT_REQUESTS", "0")]).await;
+    let mut client = OperationsServiceClient::new(fixture.service.channel());
+    let refused = client
+        .get_service_status(with_token(
+            GetServiceStatusRequest {},
+            &fixture.tokens.service("admin"),
+        ))
+        .await
+        .expect_err("there is no room");
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(reason(&refused), "OVERLOADED");
+    let details = refused.get_error_details();
+    assert!(
+        details
+            .retry_info()
+            .is_some_and(|retry| retry.retry_delay.is_some())
+    );
+}
+
+/// The probes and the metrics answer over plain HTTP.
+#[tokio::test]
+async fn probes_and_metrics_answer() {
+    let fixture = fixture(&[("BURSAR_REDIS_EVENTS_URL", "redis://127.0.0.1:1")]).await;
+    let base = format!("http://{}", fixture.service.http_address);
+    let live = reqwest::get(format!("{base}/livez"))
+        .await
+        .expect("answered");
+    assert!(live.status().is_success());
+    // Without Redis calls are served and events wait, so the service is ready.
+    let ready = reqwest::get(format!("{base}/readyz"))
+        .await
+        .expect("answered");
+    assert!(ready.status().is_success());
+    let body: serde_json::Value =
+        serde_json::from_str(&ready.text().await.expect("text")).expect("JSON");
+    assert_eq!(body["dependencies"][0]["name"], "postgresql");
+    assert!(body["dependencies"][0]["latency_us"].is_u64());
+    assert_eq!(body["dependencies"][1]["healthy"], false);
+
+    let mut client = OperationsServiceClient::new(fixture.service.channel());
+    let token = fixture.tokens.service("admin");
+    client
+        .get_service_status(with_token(GetServiceStatusRequest {}, &token))
+        .await
+        .expect("answered");
+    let metrics = reqwest::get(format!("{base}/metrics"))
+        .await
+        .expect("answered")
+        .text()
+        .await
+        .expect("text");
+    assert!(
+        metrics.contains("bursar_rpc_duration_seconds"),
+        "the call was not measured: {metrics}"
+    );
+}
+
+/// Outside development a guessable client secret keeps the process from starting.
+#[tokio::test]
+async fn default_secrets_do_not_start_in_production() {
+    let database = TestDatabase::create(&definition().migrations).await;
+    let tokens = Tokens::start().await;
+    let start = |secret: &'static str| {
+        let overrides = [
+            ("BURSAR_ENVIRONMENT", "production"),
+            ("BURSAR_SERVICE_CLIENT_SECRET", secret),
+        ];
+        let (database, tokens) = (&database, &tokens);
+        async move { TestService::try_start(definition(), database, tokens, &overrides).await }
+    };
+    for weak in [
+        "changeme-changeme-changeme",
+        "short",
+        "aaaaaaaaaaaaaaaaaaaaaaaa",
+    ] {
+        let refusal = start(weak).await.err().expect("refused");
+        assert!(
+            refusal.to_string().contains("BURSAR_SERVICE_CLIENT_SECRET"),
+            "{refusal}"
+        );
+    }
+    assert!(start("k7Jr2vQx9LmN4pTz8WcY").await.is_ok());
+}
+
+/// Stopping ends the service in bounded time and frees its port.
+#[tokio::test]
+async fn a_stopped_service_is_gone() {
+    let fixture = fixture(&[]).await;
+    let address = fixture.service.http_address;
+    tokio::time::timeout(Duration::from_secs(10), fixture.service.stop())
+        .await
+        .expect("a service without calls in flight stops at once");
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
