@@ -134,7 +134,7 @@ pub async fn delete_expired(
              WHERE expires_at <= $1
              ORDER BY expires_at
              LIMIT $2
-             FOR UPDATE
+             FOR UPDATE SKIP LOCKED
          ) AS expired
          WHERE keys.tenant_id = expired.tenant_id AND keys.principal = expired.principal
            AND keys.method = expired.method AND keys.key = expired.key",

@@ -1,14 +1,19 @@
 //! A database for one test.
 
 use std::env;
+use std::time::Duration;
 
 use bursar_aip::MIGRATOR;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 /// Connections of a test's pool. Fifty callers share them, as in a service.
 const CONNECTIONS: u32 = 12;
+
+/// How long a test waits for what must happen before it fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A migrated database of its own, seen with the application role's rights.
 pub(crate) struct Database {
@@ -70,6 +75,12 @@ impl Database {
 
     /// Waits until a statement of this database waits for another transaction.
     pub(crate) async fn until_someone_waits(&self) {
+        timeout(PATIENCE, self.watch_for_waits())
+            .await
+            .expect("a statement waits for another transaction");
+    }
+
+    async fn watch_for_waits(&self) {
         let mut admin = PgConnection::connect_with(&self.server)
             .await
             .expect("the server answers");
