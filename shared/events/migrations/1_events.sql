@@ -27,18 +27,25 @@ CREATE TABLE events (
     recorded_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT events_aggregate_version UNIQUE (aggregate_id, version),
     CONSTRAINT events_version_positive CHECK (version >= 1),
+    CONSTRAINT events_occurred_at CHECK (
+        occurred_at >= '1970-01-01 00:00:00Z' AND occurred_at < '9999-01-01 00:00:00Z'
+    ),
     CONSTRAINT events_bounds CHECK (
         length(tenant_id) BETWEEN 1 AND 32
         AND length(aggregate_kind) BETWEEN 1 AND 64
         AND length(subject) BETWEEN 1 AND 128
         AND length(kind) BETWEEN 1 AND 128
         AND length(schema) BETWEEN 1 AND 256
-        AND octet_length(data) <= 1048576
+        AND octet_length(data) <= 65536
         AND length(actor) BETWEEN 1 AND 128
         AND length(correlation_id) BETWEEN 1 AND 64
         AND length(traceparent) <= 64
     )
 );
+
+-- For finding what was recorded since a time; tiny, because the log is in that
+-- order already.
+CREATE INDEX events_recorded_at ON events USING brin (recorded_at);
 
 -- One row for each event that is not published yet. A row appears when its
 -- event commits and goes when its event is in the stream, so an event that
@@ -71,15 +78,26 @@ CREATE TABLE relay_leases (
 
 INSERT INTO relay_leases (partition) SELECT generate_series(0, 7);
 
--- How far the stream was known to reach, so that a Redis that came back with
--- less is noticed.
+-- What the relay knows of its stream, so that a Redis that comes back with less
+-- than it had is noticed, and what was lost is published again.
 CREATE TABLE relay_streams (
-    stream       text        PRIMARY KEY,
-    tenant_id    text        NOT NULL DEFAULT 'default',
-    last_id_ms   bigint      NOT NULL,
-    last_id_seq  bigint      NOT NULL,
-    published_at timestamptz NOT NULL
+    stream      text        PRIMARY KEY,
+    tenant_id   text        NOT NULL DEFAULT 'default',
+    -- The id of the last entry, as its two halves.
+    last_ms     bigint      NOT NULL,
+    last_seq    bigint      NOT NULL,
+    -- All consumers are done with the events that were recorded before it.
+    settled_at  timestamptz NOT NULL
 ) WITH (fillfactor = 50);
+
+-- The relay's doorbell: 1 while a relay sleeps and wants to be woken.
+--
+-- A transaction that notifies holds a lock of the whole server while it commits,
+-- so that commits follow one another instead of sharing a flush: with a
+-- notification in every transaction 8 writers were 20 times slower. A sequence
+-- is read and set outside of transactions, so only the first writer after the
+-- relay fell asleep rings.
+CREATE SEQUENCE relay_doorbell MINVALUE 0 MAXVALUE 1 START 0;
 
 CREATE FUNCTION events_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -98,12 +116,17 @@ CREATE TRIGGER events_refuse_truncate
 -- The partition is a function of the aggregate, so an aggregate's events have
 -- one publisher at a time. The last byte of a UUID of version 4, 5 or 7 is
 -- evenly spread, and unlike the server's hash functions it never changes.
+CREATE FUNCTION events_partition(aggregate_id uuid) RETURNS smallint
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN (get_byte(uuid_send(aggregate_id), 15) % 8)::smallint;
+
 CREATE FUNCTION events_fill_outbox() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO outbox (partition, seq, tenant_id, aggregate_id, version)
-    SELECT get_byte(uuid_send(aggregate_id), 15) % 8, seq, tenant_id, aggregate_id, version
+    SELECT events_partition(aggregate_id), seq, tenant_id, aggregate_id, version
     FROM inserted;
-    IF FOUND THEN
+    IF FOUND AND (SELECT last_value = 1 FROM relay_doorbell) THEN
+        PERFORM setval('relay_doorbell', 0);
         PERFORM pg_notify('bursar_outbox', '');
     END IF;
     RETURN NULL;
@@ -128,5 +151,6 @@ BEGIN
     EXECUTE format('GRANT SELECT, INSERT, DELETE ON outbox TO %I', application);
     EXECUTE format('GRANT SELECT, UPDATE ON relay_leases TO %I', application);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE ON relay_streams TO %I', application);
+    EXECUTE format('GRANT SELECT, UPDATE ON SEQUENCE relay_doorbell TO %I', application);
 END
 $$;

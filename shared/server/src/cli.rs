@@ -24,7 +24,8 @@ enum Command {
     Serve,
     /// Applies the migrations as the owner role, and ends.
     Migrate,
-    /// Checks the invariants, a line each; exits with 1 when one is broken.
+    /// Checks the invariants, a line each, and under a broken one the first rows
+    /// that break it; exits with 1 when one is broken.
     Verify,
 }
 
@@ -111,6 +112,9 @@ async fn verify(definition: &Definition) -> anyhow::Result<ExitCode> {
             "{:<11} {:>2}  {:<60} {result}",
             definition.name, invariant.number, invariant.name
         );
+        for row in &verdict.shown {
+            println!("    {row}");
+        }
     }
     Ok(exit)
 }

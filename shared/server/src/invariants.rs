@@ -1,10 +1,14 @@
 //! The rules that always hold, as queries that return no row.
+//!
+//! All are asked of one snapshot, so that what is written meanwhile breaks none.
 
 use futures::TryStreamExt;
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
 /// How many offending rows are counted at most.
 const MAX_COUNTED: usize = 1000;
+/// How many offending rows are shown.
+const MAX_SHOWN: usize = 5;
 
 /// A rule about the data of one database.
 #[derive(Debug, Clone, Copy)]
@@ -13,7 +17,7 @@ pub struct Invariant {
     pub number: u8,
     /// The rule in words.
     pub name: &'static str,
-    /// A query that returns the rows that break it.
+    /// A query that returns the rows that break it, with columns that say which.
     pub sql: &'static str,
 }
 
@@ -24,21 +28,50 @@ pub struct Verdict {
     pub invariant: Invariant,
     /// How many rows break it, counted up to a thousand.
     pub offending_rows: usize,
+    /// The first of them as JSON objects.
+    pub shown: Vec<String>,
 }
 
 /// Checks rules one by one.
 pub async fn verify(pool: &PgPool, invariants: &[Invariant]) -> Result<Vec<Verdict>, sqlx::Error> {
+    let mut transaction = pool
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await?;
+    // A rule about everything that ever happened may take its time.
+    sqlx::query("SET LOCAL statement_timeout = 0")
+        .execute(&mut *transaction)
+        .await?;
     let mut verdicts = Vec::with_capacity(invariants.len());
     for invariant in invariants {
-        let mut rows = sqlx::query(AssertSqlSafe(invariant.sql)).fetch(pool);
-        let mut offending_rows = 0;
-        while offending_rows < MAX_COUNTED && rows.try_next().await?.is_some() {
-            offending_rows += 1;
-        }
-        verdicts.push(Verdict {
-            invariant: *invariant,
-            offending_rows,
-        });
+        verdicts.push(check(&mut transaction, *invariant).await?);
     }
+    transaction.rollback().await?;
     Ok(verdicts)
+}
+
+async fn check(
+    connection: &mut PgConnection,
+    invariant: Invariant,
+) -> Result<Verdict, sqlx::Error> {
+    // The rules are constants of the services.
+    let sql = format!(
+        "SELECT to_json(offending)::text FROM ({}) AS offending",
+        invariant.sql
+    );
+    let mut rows = sqlx::query_scalar::<_, String>(AssertSqlSafe(sql)).fetch(connection);
+    let (mut offending_rows, mut shown) = (0, Vec::new());
+    while offending_rows < MAX_COUNTED
+        && let Some(row) = rows.try_next().await?
+    {
+        offending_rows += 1;
+        if shown.len() < MAX_SHOWN {
+            shown.push(row);
+        }
+    }
+    drop(rows);
+    Ok(Verdict {
+        invariant,
+        offending_rows,
+        shown,
+    })
 }

@@ -178,7 +178,12 @@ async fn run(definition: &Definition, start: Start, assembly: Assembly) -> anyho
 
 fn relay(name: &str, start: &Start, client: redis::Client) -> Job {
     let source = format!("bursar.{name}");
-    let relay = bursar_events::relay::Relay::new(start.pool.clone(), client, source);
+    let settings = bursar_events::relay::Settings {
+        stream_prefix: start.config.events_stream_prefix.clone(),
+        ..bursar_events::relay::Settings::default()
+    };
+    let relay = bursar_events::relay::Relay::new(start.pool.clone(), client, source)
+        .with_settings(settings);
     let shutdown = start.shutdown.clone();
     Job::new("relay", async move {
         relay.run(shutdown).await;

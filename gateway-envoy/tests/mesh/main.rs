@@ -1,0 +1,17 @@
+//! The whole mesh, seen from outside: every test goes through the real Envoy to
+//! the real services with their own databases.
+//!
+//! `make test` starts the mesh these tests share. Tests that kill processes or
+//! need rate limits start one of their own.
+
+mod access;
+mod crashes;
+mod edge;
+mod grpc;
+mod idempotency;
+mod input;
+mod limits;
+mod provider;
+mod rest;
+mod support;
+mod transfers;

@@ -1,0 +1,4 @@
+//! What admin does in the background.
+
+pub(crate) mod audit;
+pub(crate) mod cleanup;

@@ -1,0 +1,9 @@
+//! The admin service as its callers and its database see it.
+
+mod audit_chain;
+mod audit_feed;
+mod audit_list;
+mod house;
+mod idempotency;
+mod mesh_status;
+mod tickets;

@@ -1,0 +1,70 @@
+//! `GET /v1/charges`, `GET /v1/payouts` and one of each by its reference.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::form::MovementForm;
+use super::{Api, reply};
+use crate::domain::{FaultKind, FaultOperation, Kind};
+use crate::error::ApiError;
+use crate::store;
+
+/// How many movements a page has by default and at most.
+const DEFAULT_LIMIT: i64 = 50;
+const MAX_LIMIT: i64 = 500;
+
+/// Which page of a list to return.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    limit: Option<i64>,
+    /// The `next_after` of the page before.
+    #[serde(default)]
+    after: i64,
+}
+
+/// Returns the movement of a reference, 404 when it was never received.
+pub(super) async fn get(
+    State(api): State<Api>,
+    kind: Kind,
+    Path(reference): Path<String>,
+) -> Result<Response, ApiError> {
+    let mut conn = api.pool.acquire().await?;
+    let fault = store::faults::take(&mut conn, FaultOperation::Status, &reference, None).await?;
+    let movement = store::movements::find(&mut conn, kind, &reference).await?;
+    drop(conn);
+    match fault.map(|fault| (fault.kind, fault.delay)) {
+        Some((FaultKind::Timeout, _)) => return Ok(reply::stay_silent(&api.shutdown).await),
+        Some((FaultKind::Error500, _)) => return Err(ApiError::Simulated),
+        Some((FaultKind::ConnectionReset, _)) => return Ok(reply::hang_up()),
+        Some((FaultKind::Slow, delay)) => reply::pause(delay, &api.shutdown).await,
+        Some(_) | None => {}
+    }
+    let movement = movement.ok_or(ApiError::NotFound)?;
+    Ok(Json(MovementForm::from(&movement)).into_response())
+}
+
+/// Returns a page of movements, oldest first.
+pub(super) async fn list(
+    State(api): State<Api>,
+    kind: Kind,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(page) = page?;
+    let limit = page.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
+    let mut conn = api.pool.acquire().await?;
+    let mut found = store::movements::list(&mut conn, kind, page.after, limit + 1).await?;
+    let has_more = i64::try_from(found.len()).is_ok_and(|count| count > limit);
+    if has_more {
+        found.pop();
+    }
+    let next_after = has_more
+        .then(|| found.last().map(|movement| movement.position))
+        .flatten();
+    let data: Vec<_> = found.iter().map(MovementForm::from).collect();
+    Ok(Json(json!({"data": data, "next_after": next_after})).into_response())
+}

@@ -1,0 +1,9 @@
+//! What the provider does with a request, without any input or output.
+
+mod fault;
+mod magic;
+mod movement;
+
+pub(crate) use fault::{Fault, FaultKind, FaultOperation};
+pub(crate) use magic::surprise;
+pub(crate) use movement::{Kind, Movement, NewMovement, Plan, RequestInvalid, Status};

@@ -1,0 +1,10 @@
+//! The provider's books in PostgreSQL.
+
+pub(crate) mod callbacks;
+pub(crate) mod faults;
+pub(crate) mod movements;
+
+/// A row that the code cannot read: the code and the migrations disagree.
+pub(crate) fn unreadable(column: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("the column {column} holds a value that no code wrote").into())
+}

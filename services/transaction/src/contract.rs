@@ -1,0 +1,94 @@
+//! Between the domain's values and the contract's messages.
+
+use bursar_contracts::transaction::v1::{
+    self as contract, TransactionFailure, TransactionState, TransactionType,
+};
+use bursar_contracts::r#type::v1::Money as MoneyMessage;
+use bursar_money::PositiveMoney;
+use prost_types::Timestamp;
+use time::OffsetDateTime;
+
+use crate::domain::{Failure, MovementKind, State, Transaction};
+
+/// An amount as the contract writes it.
+pub(crate) fn money(amount: PositiveMoney) -> MoneyMessage {
+    MoneyMessage {
+        currency_code: amount.currency().code().to_owned(),
+        minor_units: amount.minor(),
+    }
+}
+
+/// A time as the contract writes it.
+pub(crate) fn timestamp(at: OffsetDateTime) -> Timestamp {
+    Timestamp {
+        seconds: at.unix_timestamp(),
+        // Fewer than 10^9, so it fits.
+        nanos: i32::try_from(at.nanosecond()).unwrap_or_default(),
+    }
+}
+
+/// A time that the contract wrote; `None` when it is none.
+pub(crate) fn time(timestamp: &Timestamp) -> Option<OffsetDateTime> {
+    let whole = OffsetDateTime::from_unix_timestamp(timestamp.seconds).ok()?;
+    whole
+        .replace_nanosecond(u32::try_from(timestamp.nanos).ok()?)
+        .ok()
+}
+
+/// A kind as the contract names it.
+pub(crate) fn transaction_type(kind: MovementKind) -> TransactionType {
+    match kind {
+        MovementKind::Transfer => TransactionType::Transfer,
+        MovementKind::Deposit => TransactionType::Deposit,
+        MovementKind::Withdrawal => TransactionType::Withdrawal,
+    }
+}
+
+/// A state as the contract names it.
+fn transaction_state(state: State) -> TransactionState {
+    match state {
+        State::Pending => TransactionState::Pending,
+        State::Held => TransactionState::Held,
+        State::Processing => TransactionState::Processing,
+        State::Unknown => TransactionState::Unknown,
+        State::Settling => TransactionState::Settling,
+        State::Releasing => TransactionState::Releasing,
+        State::Completed => TransactionState::Completed,
+        State::Failed => TransactionState::Failed,
+        State::ManualReview => TransactionState::ManualReview,
+    }
+}
+
+/// A failure as the contract writes it.
+pub(crate) fn failure(failure: &Failure) -> TransactionFailure {
+    TransactionFailure {
+        reason: failure.reason.name().to_owned(),
+        message: failure.message.clone(),
+    }
+}
+
+/// A transaction as the contract writes it.
+pub(crate) fn transaction(transaction: &Transaction, description: &str) -> contract::Transaction {
+    let movement = &transaction.movement;
+    contract::Transaction {
+        transaction_id: transaction.id.to_string(),
+        r#type: transaction_type(movement.kind()).into(),
+        state: transaction_state(transaction.state).into(),
+        amount: Some(money(transaction.amount)),
+        from_wallet_id: text(movement.from_wallet()),
+        to_wallet_id: text(movement.to_wallet()),
+        provider: text(movement.provider()),
+        provider_reference: transaction.provider_reference.clone().unwrap_or_default(),
+        description: description.to_owned(),
+        failure: transaction.failure.as_ref().map(failure),
+        initiator_user_id: transaction.initiator.to_string(),
+        created_at: Some(timestamp(transaction.created_at)),
+        updated_at: Some(timestamp(transaction.updated_at)),
+        version: transaction.version,
+    }
+}
+
+/// An absent value is the empty text.
+pub(crate) fn text(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}

@@ -1,0 +1,139 @@
+//! What a transaction does: from where to where.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bursar_aip::id::WalletId;
+use thiserror::Error;
+
+/// The longest name of a payment provider, in characters.
+const PROVIDER_NAME_MAX: usize = 32;
+
+/// One movement of money between wallets and payment providers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Movement {
+    /// From one wallet to another.
+    Transfer {
+        /// The wallet the money leaves.
+        from: WalletId,
+        /// The wallet the money reaches.
+        to: WalletId,
+    },
+    /// From a payment provider into a wallet.
+    Deposit {
+        /// The wallet the money reaches.
+        to: WalletId,
+        /// The provider that takes the money in.
+        provider: ProviderName,
+    },
+    /// From a wallet to a payment provider.
+    Withdrawal {
+        /// The wallet the money leaves.
+        from: WalletId,
+        /// The provider that pays the money out.
+        provider: ProviderName,
+    },
+}
+
+/// A movement's kind alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MovementKind {
+    /// See [`Movement::Transfer`].
+    Transfer,
+    /// See [`Movement::Deposit`].
+    Deposit,
+    /// See [`Movement::Withdrawal`].
+    Withdrawal,
+}
+
+impl Movement {
+    /// The kind.
+    pub fn kind(&self) -> MovementKind {
+        match self {
+            Self::Transfer { .. } => MovementKind::Transfer,
+            Self::Deposit { .. } => MovementKind::Deposit,
+            Self::Withdrawal { .. } => MovementKind::Withdrawal,
+        }
+    }
+
+    /// The wallet the money leaves.
+    pub fn from_wallet(&self) -> Option<WalletId> {
+        match self {
+            Self::Transfer { from, .. } | Self::Withdrawal { from, .. } => Some(*from),
+            Self::Deposit { .. } => None,
+        }
+    }
+
+    /// The wallet the money reaches.
+    pub fn to_wallet(&self) -> Option<WalletId> {
+        match self {
+            Self::Transfer { to, .. } | Self::Deposit { to, .. } => Some(*to),
+            Self::Withdrawal { .. } => None,
+        }
+    }
+
+    /// The payment provider that takes part.
+    pub fn provider(&self) -> Option<&ProviderName> {
+        match self {
+            Self::Transfer { .. } => None,
+            Self::Deposit { provider, .. } | Self::Withdrawal { provider, .. } => Some(provider),
+        }
+    }
+}
+
+impl MovementKind {
+    /// The name in the database, in metrics and in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Transfer => "transfer",
+            Self::Deposit => "deposit",
+            Self::Withdrawal => "withdrawal",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Transfer, Self::Deposit, Self::Withdrawal]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
+}
+
+/// The name of a payment provider: a lower-case letter, then at most 31 of
+/// lower-case letters, digits and `_`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ProviderName(String);
+
+/// The text is no name of a payment provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a provider's name has 1 to 32 of a-z, 0-9 and _, and starts with a letter")]
+pub struct ProviderNameInvalid;
+
+impl ProviderName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ProviderName {
+    type Err = ProviderNameInvalid;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let starts_well = text.starts_with(|first: char| first.is_ascii_lowercase());
+        let goes_on_well = text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        if starts_well && goes_on_well && text.len() <= PROVIDER_NAME_MAX {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ProviderNameInvalid)
+        }
+    }
+}
+
+impl fmt::Display for ProviderName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}

@@ -1,0 +1,318 @@
+//! A ledger, a provider and a shell that stumbles, for the property tests.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bursar_aip::id::WalletId;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::super::super::{
+    Account, Answer, Asked, Bucket, Command, Event, HoldAction, Initiated, Input, LedgerFault,
+    Looked, Note, Posted, Posting, Refusal, RefusalReason, Side, State, Step, Transaction, step,
+};
+use super::{TERMS, payee, payer, transaction_id, user};
+
+/// The durable log and note, the remote books, and the messages under way.
+pub(super) struct World {
+    log: Vec<(Event, OffsetDateTime)>,
+    note: Option<Note>,
+    now: OffsetDateTime,
+    balances: HashMap<(WalletId, Bucket), i64>,
+    put_in: i64,
+    settlement: i64,
+    applied: HashMap<Uuid, Posting>,
+    hold_active: bool,
+    delayed: Vec<Posting>,
+    /// The ids of postings of which an attempt may have been sent unanswered.
+    uncertain: Vec<Uuid>,
+    provider: Provider,
+    /// What the live run is about to carry out.
+    command: Option<Command>,
+}
+
+/// What the provider did.
+#[derive(Clone, Copy, PartialEq)]
+enum Provider {
+    Nothing,
+    Accepted,
+    Done,
+    Declined,
+}
+
+impl World {
+    pub(super) fn new(transaction: Transaction, funds: i64) -> Self {
+        let initiated = Initiated {
+            movement: transaction.movement,
+            amount: transaction.amount,
+            initiator: transaction.initiator,
+        };
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let mut world = Self {
+            log: vec![(Event::Initiated(initiated), now)],
+            note: None,
+            now,
+            balances: HashMap::from([((payer(), Bucket::Available), funds)]),
+            put_in: funds,
+            settlement: 0,
+            applied: HashMap::new(),
+            hold_active: false,
+            delayed: Vec::new(),
+            uncertain: Vec::new(),
+            provider: Provider::Nothing,
+            command: None,
+        };
+        world.feed(Input::Resume(None));
+        world
+    }
+
+    /// What the log says.
+    pub(super) fn transaction(&self) -> Transaction {
+        Transaction::fold(transaction_id(), self.log.iter().cloned()).expect("the log is whole")
+    }
+
+    pub(super) fn log(&self) -> &[(Event, OffsetDateTime)] {
+        &self.log
+    }
+
+    /// One thing happens, chosen by a byte; mostly bad ones.
+    pub(super) fn stumble(&mut self, choice: u8) {
+        self.now += Duration::from_secs(1 + u64::from(choice));
+        match choice % 16 {
+            0 => self.crash(),
+            1 => self.deliver_one(),
+            2 => {
+                self.put_in += 50;
+                *self.balance(payer(), Bucket::Available) += 50;
+            }
+            3 => self.provider_finishes(),
+            way => self.carry_out(way),
+        }
+    }
+
+    /// Everything under way arrives, then every call is answered.
+    pub(super) fn recover(&mut self) {
+        while !self.delayed.is_empty() {
+            self.deliver_one();
+        }
+        self.provider_finishes();
+        for _ in 0..50 {
+            if self.transaction().state.is_at_rest() {
+                return;
+            }
+            self.now += TERMS.lookup_window;
+            self.carry_out(15);
+        }
+        panic!("still {:?} after 50 good steps", self.transaction().state);
+    }
+
+    fn deliver_one(&mut self) {
+        if let Some(posting) = self.delayed.pop() {
+            self.ledger(&posting);
+        }
+    }
+
+    fn provider_finishes(&mut self) {
+        if self.provider == Provider::Accepted {
+            self.provider = Provider::Done;
+        }
+    }
+
+    /// The run is cut off, perhaps just after it sent something.
+    fn crash(&mut self) {
+        match self.command.take() {
+            Some(Command::Post(posting) | Command::Bar { posting, .. }) => {
+                self.uncertain.push(posting.id);
+                self.delayed.push(posting);
+            }
+            Some(Command::Ask) => self.provider = Provider::Done,
+            Some(Command::Look) | None => {}
+        }
+    }
+
+    /// Carries the command out in some way, or resumes when there is none.
+    fn carry_out(&mut self, way: u8) {
+        let Some(command) = self.command.take() else {
+            self.feed(Input::Resume(self.note));
+            return;
+        };
+        let input = match command {
+            Command::Post(posting) => self.post(posting, way),
+            Command::Bar { posting, refusal } => match self.post(posting, way) {
+                Input::Posted(_) => Input::Barred(refusal),
+                Input::Faulted(LedgerFault::PostingIdReused) => Input::BarredTooLate,
+                other => other,
+            },
+            Command::Ask => Input::Asked(self.ask(way)),
+            Command::Look => Input::Looked(self.look(way)),
+        };
+        self.feed(input);
+    }
+
+    fn feed(&mut self, input: Input) {
+        let before = self.transaction();
+        let step: Step = step(&before, input, &TERMS, self.now).expect("a reply of the world fits");
+        if !step.events.is_empty() || step.note.is_some() {
+            self.note = step.note;
+        }
+        let now = self.now;
+        self.log
+            .extend(step.events.into_iter().map(|event| (event, now)));
+        assert_eq!(
+            self.transaction(),
+            step.transaction,
+            "the log folds to the state"
+        );
+        self.command = step.command;
+    }
+
+    fn post(&mut self, posting: Posting, way: u8) -> Input {
+        let sole_attempt = !self.uncertain.contains(&posting.id);
+        match way {
+            4 => Input::Unposted,
+            5 => {
+                self.uncertain.push(posting.id);
+                self.delayed.push(posting);
+                Input::Unposted
+            }
+            6 => {
+                self.uncertain.push(posting.id);
+                self.ledger(&posting);
+                Input::Unposted
+            }
+            _ => match self.ledger(&posting) {
+                Input::Refused { refusal, .. } => Input::Refused {
+                    refusal,
+                    sole_attempt,
+                },
+                other => other,
+            },
+        }
+    }
+
+    fn ask(&mut self, way: u8) -> Asked {
+        let (provider, answered) = match way {
+            4 => return Asked::NotSent,
+            5 => (Provider::Nothing, false),
+            6 => (Provider::Done, false),
+            7 => (Provider::Declined, false),
+            8 => (Provider::Declined, true),
+            9 => (Provider::Accepted, true),
+            10 => (Provider::Accepted, false),
+            _ => (Provider::Done, true),
+        };
+        self.provider = provider;
+        if answered {
+            Asked::Answered(self.answer())
+        } else {
+            Asked::Lost {
+                cause: "timeout".to_owned(),
+            }
+        }
+    }
+
+    fn look(&mut self, way: u8) -> Looked {
+        match (self.provider, way) {
+            (_, 4) => Looked::Unanswered,
+            (Provider::Nothing, _) => Looked::NotFound,
+            (Provider::Accepted | Provider::Done | Provider::Declined, _) => {
+                Looked::Found(self.answer())
+            }
+        }
+    }
+
+    fn answer(&self) -> Answer {
+        let reference = "ch_1".to_owned();
+        match self.provider {
+            Provider::Nothing => unreachable!("only asked for when there is something"),
+            Provider::Accepted => Answer::Accepted { reference },
+            Provider::Done => Answer::Succeeded {
+                reference,
+                amount: self.transaction().amount.money(),
+            },
+            Provider::Declined => Answer::Declined {
+                reference: Some(reference),
+                decline_code: "do_not_honor".to_owned(),
+            },
+        }
+    }
+
+    fn balance(&mut self, wallet: WalletId, bucket: Bucket) -> &mut i64 {
+        self.balances.entry((wallet, bucket)).or_default()
+    }
+
+    /// The ledger: one posting an id, no bucket below zero, a hold ends once.
+    fn ledger(&mut self, posting: &Posting) -> Input {
+        let posted = Input::Posted(Posted {
+            recorded_at: self.now,
+            beneficiary: Some(user()),
+        });
+        if let Some(first) = self.applied.get(&posting.id) {
+            return if first == posting {
+                posted
+            } else {
+                Input::Faulted(LedgerFault::PostingIdReused)
+            };
+        }
+        let action = posting.hold.map(|hold| hold.action);
+        if matches!(action, Some(HoldAction::Capture | HoldAction::Void)) && !self.hold_active {
+            return Input::Faulted(LedgerFault::HoldNotActive);
+        }
+        for leg in &posting.legs {
+            if let Account::Wallet { id, .. } = leg.account
+                && *self.balance(id, leg.bucket) + leg.amount_minor < 0
+            {
+                return Input::Refused {
+                    refusal: Refusal {
+                        reason: RefusalReason::InsufficientFunds,
+                        side: Side::Payer,
+                    },
+                    sole_attempt: true,
+                };
+            }
+        }
+        for leg in &posting.legs {
+            match &leg.account {
+                Account::Wallet { id, .. } => *self.balance(*id, leg.bucket) += leg.amount_minor,
+                Account::Settlement(_) => self.settlement += leg.amount_minor,
+                Account::Suspense => {}
+            }
+        }
+        if let Some(action) = action {
+            self.hold_active = action == HoldAction::Place;
+        }
+        self.applied.insert(posting.id, posting.clone());
+        posted
+    }
+
+    /// No bucket is below zero, and no money was made or lost.
+    pub(super) fn check_always(&self) {
+        assert!(self.balances.values().all(|balance| *balance >= 0));
+        let users: i64 = self.balances.values().sum();
+        assert_eq!(users + self.settlement, self.put_in);
+    }
+
+    /// The books say what the state says.
+    pub(super) fn check_at_rest(&mut self) {
+        let transaction = self.transaction();
+        let moved = transaction.amount.minor();
+        let received = *self.balance(payee(), Bucket::Available);
+        let held = *self.balance(payer(), Bucket::Held);
+        let has_provider = transaction.movement.provider().is_some();
+        let provider_done = self.provider == Provider::Done;
+        assert_eq!(held, 0);
+        match transaction.state {
+            State::Completed => {
+                assert_eq!(provider_done, has_provider);
+                let reaches_payee = transaction.movement.to_wallet().is_some();
+                assert_eq!(received, if reaches_payee { moved } else { 0 });
+                assert_eq!(self.settlement.abs(), if has_provider { moved } else { 0 });
+            }
+            State::Failed => {
+                assert!(!provider_done, "failed, and the provider has moved money");
+                assert_eq!((received, self.settlement), (0, 0));
+            }
+            other => panic!("came to rest as {other:?}"),
+        }
+    }
+}

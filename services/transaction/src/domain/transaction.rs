@@ -1,0 +1,263 @@
+//! The aggregate: a transaction as the fold of its events.
+
+use bursar_aip::id::{HoldId, TransactionId, UserId};
+use bursar_money::PositiveMoney;
+use thiserror::Error;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Event, Failure, Initiated, Movement, MovementKind};
+
+/// How far a transaction is. The names are the contract's `TransactionState`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Recorded; nothing has happened yet.
+    Pending,
+    /// A withdrawal's money is set aside.
+    Held,
+    /// The provider is being asked, or has accepted and not yet finished.
+    Processing,
+    /// The provider was asked and its answer is not known.
+    Unknown,
+    /// The provider has done its part; the ledger is being posted.
+    Settling,
+    /// The provider has refused; money set aside is being given back.
+    Releasing,
+    /// Done.
+    Completed,
+    /// Refused, and no money moved.
+    Failed,
+    /// It needs a person.
+    ManualReview,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 9] = [
+        Self::Pending,
+        Self::Held,
+        Self::Processing,
+        Self::Unknown,
+        Self::Settling,
+        Self::Releasing,
+        Self::Completed,
+        Self::Failed,
+        Self::ManualReview,
+    ];
+
+    /// Whether nothing can happen to the transaction any more.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed)
+    }
+
+    /// Whether the service has nothing left to do by itself.
+    pub fn is_at_rest(self) -> bool {
+        self.is_terminal() || self == Self::ManualReview
+    }
+
+    /// The name in the database, in metrics and in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Held => "HELD",
+            Self::Processing => "PROCESSING",
+            Self::Unknown => "UNKNOWN",
+            Self::Settling => "SETTLING",
+            Self::Releasing => "RELEASING",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+            Self::ManualReview => "MANUAL_REVIEW",
+        }
+    }
+
+    /// The state of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// A transaction as its events make it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// The id.
+    pub id: TransactionId,
+    /// What it does.
+    pub movement: Movement,
+    /// How much it moves.
+    pub amount: PositiveMoney,
+    /// The user who asked for it.
+    pub initiator: UserId,
+    /// How far it is.
+    pub state: State,
+    /// The hold of a withdrawal, once it is placed.
+    pub hold: Option<HoldId>,
+    /// How often the provider was asked to act.
+    pub provider_requests: u32,
+    /// When the provider was last asked to act.
+    pub provider_requested_at: Option<OffsetDateTime>,
+    /// The provider's own id for its part, once it is known.
+    pub provider_reference: Option<String>,
+    /// The provider's word for why it refused.
+    pub decline_code: Option<String>,
+    /// Since when the provider's answer is not known; absent when it is.
+    pub unknown_since: Option<OffsetDateTime>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// Why it needs a person.
+    pub review_cause: Option<String>,
+    /// The user whose wallet the money reached.
+    pub beneficiary: Option<UserId>,
+    /// When the ledger recorded it.
+    pub posted_at: Option<OffsetDateTime>,
+    /// When it was recorded.
+    pub created_at: OffsetDateTime,
+    /// When it last changed.
+    pub updated_at: OffsetDateTime,
+    /// How many events it has had.
+    pub version: i64,
+}
+
+/// An event that cannot follow: the log is damaged, or the caller is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TransitionError {
+    /// The first event is not `transaction.initiated`, or there is none.
+    #[error("a transaction starts with transaction.initiated")]
+    NotInitiated,
+    /// The event does not fit the state.
+    #[error("{event} cannot follow in the state {}", state.name())]
+    Illegal {
+        /// The state.
+        state: State,
+        /// The event's kind.
+        event: &'static str,
+    },
+}
+
+impl Transaction {
+    /// A transaction after its first event.
+    pub fn initiate(id: TransactionId, initiated: Initiated, at: OffsetDateTime) -> Self {
+        Self {
+            id,
+            movement: initiated.movement,
+            amount: initiated.amount,
+            initiator: initiated.initiator,
+            state: State::Pending,
+            hold: None,
+            provider_requests: 0,
+            provider_requested_at: None,
+            provider_reference: None,
+            decline_code: None,
+            unknown_since: None,
+            failure: None,
+            review_cause: None,
+            beneficiary: None,
+            posted_at: None,
+            created_at: at,
+            updated_at: at,
+            version: 1,
+        }
+    }
+
+    /// The fold of a whole log.
+    pub fn fold<I>(id: TransactionId, events: I) -> Result<Self, TransitionError>
+    where
+        I: IntoIterator<Item = (Event, OffsetDateTime)>,
+    {
+        let mut events = events.into_iter();
+        let Some((Event::Initiated(initiated), at)) = events.next() else {
+            return Err(TransitionError::NotInitiated);
+        };
+        let mut transaction = Self::initiate(id, initiated, at);
+        for (event, at) in events {
+            transaction.apply(&event, at)?;
+        }
+        Ok(transaction)
+    }
+
+    /// Takes in one more event.
+    pub fn apply(&mut self, event: &Event, at: OffsetDateTime) -> Result<(), TransitionError> {
+        let next = self.after(event).ok_or(TransitionError::Illegal {
+            state: self.state,
+            event: event.kind(),
+        })?;
+        match event {
+            Event::Initiated(_) => {}
+            Event::FundsHeld { hold } => self.hold = Some(*hold),
+            Event::ProviderRequested { attempt, .. } => {
+                self.provider_requests = attempt.saturating_add(1);
+                self.provider_requested_at = Some(at);
+            }
+            Event::ProviderAccepted { reference } | Event::ProviderSucceeded { reference } => {
+                self.provider_reference = Some(reference.clone());
+            }
+            Event::ProviderDeclined {
+                reference,
+                decline_code,
+            } => {
+                if let Some(reference) = reference {
+                    self.provider_reference = Some(reference.clone());
+                }
+                self.decline_code = Some(decline_code.clone());
+            }
+            Event::OutcomeUnknown { .. } => {}
+            Event::Completed {
+                beneficiary,
+                posted_at,
+            } => {
+                self.beneficiary = *beneficiary;
+                self.posted_at = Some(*posted_at);
+            }
+            Event::Failed(failure) => self.failure = Some(failure.clone()),
+            Event::ReviewRequired { cause } => self.review_cause = Some(cause.clone()),
+        }
+        self.unknown_since = (next == State::Unknown).then_some(at);
+        self.state = next;
+        self.updated_at = at;
+        self.version += 1;
+        Ok(())
+    }
+
+    /// The state after an event; `None` when the event cannot follow.
+    fn after(&self, event: &Event) -> Option<State> {
+        use MovementKind::{Deposit, Transfer, Withdrawal};
+        use State::{
+            Completed, Failed, Held, ManualReview, Pending, Processing, Releasing, Settling,
+            Unknown,
+        };
+        let kind = self.movement.kind();
+        match (event, self.state, kind) {
+            (Event::FundsHeld { .. }, Pending, Withdrawal) => Some(Held),
+            (Event::ProviderRequested { .. }, Pending, Deposit)
+            | (Event::ProviderRequested { .. }, Held, Withdrawal)
+            | (Event::ProviderRequested { .. }, Processing, Deposit | Withdrawal) => {
+                Some(Processing)
+            }
+            (Event::ProviderAccepted { .. }, Processing | Unknown, _) => Some(Processing),
+            (Event::ProviderSucceeded { .. }, Processing | Unknown, _) => Some(Settling),
+            (Event::ProviderDeclined { .. }, Processing | Unknown, _) => Some(Releasing),
+            (Event::OutcomeUnknown { .. }, Processing, _) => Some(Unknown),
+            (Event::Completed { .. }, Pending, Transfer)
+            | (Event::Completed { .. }, Settling, Deposit | Withdrawal) => Some(Completed),
+            (Event::Failed(_), Pending | Held | Processing | Unknown | Releasing, _) => {
+                Some(Failed)
+            }
+            (Event::ReviewRequired { .. }, state, _) if !state.is_at_rest() => Some(ManualReview),
+            _ => None,
+        }
+    }
+
+    /// Whether the provider has said that it has the request.
+    pub fn is_accepted(&self) -> bool {
+        self.provider_reference.is_some()
+    }
+
+    /// The id of a withdrawal's hold: the same for every attempt to place it.
+    pub fn hold_id(&self) -> HoldId {
+        HoldId::from_uuid(self.derived_id("hold"))
+    }
+
+    /// An id that is this transaction's and this name's for ever (UUIDv5).
+    pub(super) fn derived_id(&self, name: &str) -> Uuid {
+        Uuid::new_v5(&self.id.uuid(), name.as_bytes())
+    }
+}

@@ -1,0 +1,199 @@
+//! What can go wrong with a call, and what the caller is told.
+
+use std::time::Duration;
+
+use bursar_aip::id::TransactionId;
+use bursar_contracts::transaction::v1::ErrorReason;
+use bursar_contracts::r#type::v1::ErrorReason as CommonReason;
+use bursar_server::database;
+use bursar_status::StatusBuilder;
+use thiserror::Error;
+use tonic::{Code, Status};
+
+use crate::domain::{Failure, FailureReason, Refusal, RefusalReason, Side, StepError, Transaction};
+
+/// When to try again after something did not answer.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Why a call is not answered with what it asked for.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    /// The transaction was recorded and failed. Kept for the key's duplicates.
+    #[error("{}", failure.message)]
+    Failed {
+        /// The transaction.
+        transaction: TransactionId,
+        /// Why.
+        failure: Failure,
+        /// The provider's word for why it refused.
+        decline_code: Option<String>,
+    },
+    /// Refused before anything was recorded.
+    #[error("{}", .0.failure().message)]
+    Refused(Refusal),
+    /// A transfer from a wallet to itself.
+    #[error("a wallet cannot transfer to itself")]
+    SameWallet,
+    /// The currency is none that the platform knows.
+    #[error("the currency is not supported")]
+    CurrencyUnsupported,
+    /// A field is not what the contract says.
+    #[error("{field} is missing or malformed")]
+    FieldInvalid {
+        /// The field's path.
+        field: &'static str,
+    },
+    /// No provider of that name is configured.
+    #[error("no such payment provider")]
+    ProviderUnknown,
+    /// No such transaction, or not the caller's.
+    #[error("no such transaction")]
+    TransactionNotFound,
+    /// The ledger has not answered.
+    #[error("the ledger does not answer now")]
+    LedgerUnavailable {
+        /// The transaction that waits for it, when one is recorded.
+        transaction: Option<TransactionId>,
+    },
+    /// Another run has taken the transaction over.
+    #[error("the transaction is being worked on")]
+    Superseded {
+        /// The transaction.
+        transaction: TransactionId,
+    },
+    /// The row of a transaction is not what its events make it.
+    #[error("the row of {transaction} is not what its events make it")]
+    Damaged {
+        /// The transaction.
+        transaction: TransactionId,
+    },
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    /// The shell fed the state machine what cannot follow.
+    #[error("the state machine was misled")]
+    Step(#[from] StepError),
+}
+
+impl Error {
+    /// The error of a transaction that failed; `None` for any other.
+    pub(crate) fn of_failed(transaction: &Transaction) -> Option<Self> {
+        Some(Self::Failed {
+            transaction: transaction.id,
+            failure: transaction.failure.clone()?,
+            decline_code: transaction.decline_code.clone(),
+        })
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::Failed {
+                transaction,
+                failure,
+                decline_code,
+            } => {
+                let subject = transaction.to_string();
+                let builder = failed(failure.reason, message, &subject);
+                let builder = match decline_code {
+                    Some(code) => builder.metadata("decline_code", code),
+                    None => builder,
+                };
+                builder.metadata("transaction_id", subject).into()
+            }
+            Error::Refused(refusal) => refused(refusal, message).into(),
+            Error::SameWallet => {
+                StatusBuilder::new(Code::InvalidArgument, ErrorReason::SameWallet, &*message)
+                    .field("to_wallet_id", message)
+                    .into()
+            }
+            Error::CurrencyUnsupported => StatusBuilder::new(
+                Code::InvalidArgument,
+                CommonReason::CurrencyUnsupported,
+                &*message,
+            )
+            .field("amount.currency_code", message)
+            .into(),
+            Error::FieldInvalid { field } => {
+                StatusBuilder::new(Code::InvalidArgument, CommonReason::InvalidField, &*message)
+                    .field(field, message)
+                    .into()
+            }
+            Error::ProviderUnknown => StatusBuilder::new(
+                Code::InvalidArgument,
+                ErrorReason::ProviderUnknown,
+                &*message,
+            )
+            .field("provider", message)
+            .into(),
+            Error::TransactionNotFound => {
+                StatusBuilder::new(Code::NotFound, ErrorReason::TransactionNotFound, message).into()
+            }
+            Error::LedgerUnavailable { transaction } => unavailable(message, transaction),
+            Error::Superseded { transaction } => unavailable(message, Some(transaction)),
+            Error::Damaged { .. } => bursar_status::internal(CommonReason::Internal, &error),
+            Error::Database(error) => database::status(&error),
+            Error::Step(error) => bursar_status::internal(CommonReason::Internal, &error),
+        }
+    }
+}
+
+fn unavailable(message: String, transaction: Option<TransactionId>) -> Status {
+    let builder = StatusBuilder::new(Code::Unavailable, CommonReason::Unavailable, message)
+        .retry_after(RETRY_AFTER);
+    match transaction {
+        Some(transaction) => builder
+            .metadata("transaction_id", transaction.to_string())
+            .into(),
+        None => builder.into(),
+    }
+}
+
+/// A refusal before anything was recorded; its fields are the request's.
+fn refused(refusal: Refusal, message: String) -> StatusBuilder {
+    let subject = match refusal.side {
+        Side::Payer => "from_wallet_id",
+        Side::Payee => "to_wallet_id",
+    };
+    failed(FailureReason::Refused(refusal.reason), message, subject)
+}
+
+/// The form of a failure, whether or not a transaction was recorded for it.
+fn failed(reason: FailureReason, message: String, subject: &str) -> StatusBuilder {
+    let precondition = |reason: ErrorReason, message: String| {
+        StatusBuilder::new(Code::FailedPrecondition, reason, &*message).precondition(
+            bursar_status::Reason::name(reason),
+            subject,
+            message,
+        )
+    };
+    match reason {
+        FailureReason::Refused(RefusalReason::WalletNotFound) => {
+            StatusBuilder::new(Code::NotFound, ErrorReason::WalletNotFound, message)
+        }
+        FailureReason::Refused(RefusalReason::CurrencyMismatch) => StatusBuilder::new(
+            Code::InvalidArgument,
+            ErrorReason::CurrencyMismatch,
+            &*message,
+        )
+        .field("amount.currency_code", message),
+        FailureReason::Refused(RefusalReason::InsufficientFunds) => {
+            precondition(ErrorReason::InsufficientFunds, message)
+        }
+        FailureReason::Refused(RefusalReason::WalletFrozen) => {
+            precondition(ErrorReason::WalletFrozen, message)
+        }
+        FailureReason::Refused(RefusalReason::WalletClosed) => {
+            precondition(ErrorReason::WalletClosed, message)
+        }
+        FailureReason::Refused(RefusalReason::BalanceOverflow) => {
+            precondition(ErrorReason::BalanceOverflow, message)
+        }
+        FailureReason::ProviderDeclined => precondition(ErrorReason::ProviderDeclined, message),
+        FailureReason::ProviderNeverReceived => {
+            precondition(ErrorReason::ProviderNeverReceived, message)
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The ledger of the wallet service, as this service uses it.
+//!
+//! Posting is safe to repeat, so a call that is not answered is repeated until
+//! the deadline. What was not answered is never taken for refused: the caller
+//! is told whether an attempt may still be on its way.
+
+use std::error::Error as _;
+use std::time::{Duration, Instant};
+
+use bursar_aip::id::{UserId, WalletId};
+use bursar_contracts::wallet::v1::ledger_service_client::LedgerServiceClient;
+use bursar_contracts::wallet::v1::posting_result::Outcome;
+use bursar_contracts::wallet::v1::{
+    self as contract, BatchGetWalletsRequest, BatchMode, HoldReference, PostBatchRequest,
+    PostingApplied, PostingRejected, PostingResult, RejectionReason, SystemAccount, SystemPurpose,
+    WalletStatus,
+};
+use bursar_server::Outbound;
+use tonic::{Code, Status};
+
+use crate::contract::time;
+use crate::domain::{
+    Account, Bucket, Hold, HoldAction, LedgerFault, Leg, Posted, Posting, PostingKind, Refusal,
+    RefusalReason, Side,
+};
+
+/// How long one attempt may take before it is repeated.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The shortest time in which an attempt makes sense.
+const ATTEMPT_MIN: Duration = Duration::from_millis(20);
+/// The pause between two attempts: doubles from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LAST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The ledger's definite answer to a posting.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    /// It is in the ledger.
+    Applied(Posted),
+    /// It is not, and the reason is the customers'.
+    Refused(Refusal),
+    /// It is not, and the fault is ours.
+    Faulted(LedgerFault),
+}
+
+/// What came of posting.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempted {
+    /// The definite answer; `None` when none came in time.
+    pub(crate) reply: Option<Reply>,
+    /// Whether an attempt was, or may have been, sent and not answered.
+    pub(crate) loose_end: bool,
+}
+
+/// What a wallet is, as far as it matters before a transaction.
+#[derive(Clone, Debug)]
+pub(crate) struct WalletSummary {
+    /// The user it belongs to; `None` for the platform's own.
+    pub(crate) owner: Option<UserId>,
+    /// The ISO 4217 code of its currency.
+    pub(crate) currency_code: String,
+    /// Whether it is closed.
+    pub(crate) is_closed: bool,
+}
+
+/// The client.
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    client: LedgerServiceClient<Outbound>,
+}
+
+impl Ledger {
+    pub(crate) fn new(channel: Outbound) -> Self {
+        Self {
+            client: LedgerServiceClient::new(channel),
+        }
+    }
+
+    /// Posts until there is a definite answer or the deadline passes.
+    pub(crate) async fn post(&self, posting: &Posting, deadline: Instant) -> Attempted {
+        let request = PostBatchRequest {
+            postings: vec![message(posting)],
+            mode: BatchMode::Independent.into(),
+        };
+        let mut loose_end = false;
+        let mut pauses = Pauses::until(deadline);
+        while let Some(timeout) = pauses.attempt() {
+            let mut client = self.client.clone();
+            let call = client.post_batch(request.clone());
+            match tokio::time::timeout(timeout, call).await {
+                Ok(Ok(response)) => {
+                    let result = response.into_inner().results.into_iter().next();
+                    let reply = Some(read(posting, result));
+                    return Attempted { reply, loose_end };
+                }
+                Ok(Err(status)) => {
+                    tracing::warn!(
+                        code = ?status.code(),
+                        message = status.message(),
+                        "the ledger has not answered"
+                    );
+                    if status.code() == Code::InvalidArgument {
+                        // Refused for its form, which no repetition changes.
+                        let reply = Some(Reply::Faulted(LedgerFault::Unexplained));
+                        return Attempted { reply, loose_end };
+                    }
+                    loose_end |= !was_not_sent(&status);
+                }
+                Err(_) => {
+                    tracing::warn!("the ledger is slow to answer");
+                    loose_end = true;
+                }
+            }
+            pauses.pause().await;
+        }
+        Attempted {
+            reply: None,
+            loose_end,
+        }
+    }
+
+    /// Reads a wallet; `Ok(None)` when there is none of that id. Fails with the
+    /// last status when there was no answer before the deadline.
+    pub(crate) async fn wallet(
+        &self,
+        id: WalletId,
+        deadline: Instant,
+    ) -> Result<Option<WalletSummary>, Status> {
+        let request = BatchGetWalletsRequest {
+            wallet_ids: vec![id.to_string()],
+        };
+        let mut last = Status::deadline_exceeded("no time was left to ask the ledger");
+        let mut pauses = Pauses::until(deadline);
+        while let Some(timeout) = pauses.attempt() {
+            let mut client = self.client.clone();
+            let call = client.batch_get_wallets(request.clone());
+            last = match tokio::time::timeout(timeout, call).await {
+                Ok(Ok(response)) => {
+                    let wallet = response.into_inner().wallets.into_iter().next();
+                    return Ok(wallet.map(summary));
+                }
+                Ok(Err(status)) => status,
+                Err(_) => Status::deadline_exceeded("the ledger did not answer in time"),
+            };
+            pauses.pause().await;
+        }
+        Err(last)
+    }
+}
+
+fn summary(wallet: contract::Wallet) -> WalletSummary {
+    let is_closed = wallet.status() == WalletStatus::Closed;
+    WalletSummary {
+        owner: wallet.owner_user_id.parse().ok(),
+        currency_code: wallet.currency_code,
+        is_closed,
+    }
+}
+
+/// True when nothing can have reached the ledger: no connection was made.
+fn was_not_sent(status: &Status) -> bool {
+    let mut source = status.source();
+    while let Some(error) = source {
+        if error.is::<tonic::ConnectError>() {
+            return status.code() == Code::Unavailable;
+        }
+        source = error.source();
+    }
+    false
+}
+
+/// The pace of repeated attempts.
+struct Pauses {
+    deadline: Instant,
+    next: Duration,
+}
+
+impl Pauses {
+    fn until(deadline: Instant) -> Self {
+        Self {
+            deadline,
+            next: FIRST_PAUSE,
+        }
+    }
+
+    /// How long the next attempt may take; `None` when no time is left.
+    fn attempt(&self) -> Option<Duration> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        (left >= ATTEMPT_MIN).then(|| left.min(ATTEMPT_TIMEOUT))
+    }
+
+    async fn pause(&mut self) {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        tokio::time::sleep(self.next.min(left)).await;
+        self.next = self.next.saturating_mul(2).min(LAST_PAUSE);
+    }
+}
+
+fn message(posting: &Posting) -> contract::Posting {
+    let kind = match posting.kind {
+        PostingKind::Transfer => contract::PostingKind::Transfer,
+        PostingKind::Deposit => contract::PostingKind::Deposit,
+        PostingKind::Place => contract::PostingKind::Hold,
+        PostingKind::Capture => contract::PostingKind::HoldCapture,
+        PostingKind::Void => contract::PostingKind::HoldVoid,
+        PostingKind::Bar => contract::PostingKind::Adjustment,
+    };
+    contract::Posting {
+        posting_id: posting.id.to_string(),
+        kind: kind.into(),
+        transaction_id: posting.transaction.to_string(),
+        legs: posting
+            .legs
+            .iter()
+            .map(|leg| leg_message(leg, posting.currency_code))
+            .collect(),
+        // A repeated posting must be the same to the last byte.
+        effective_at: None,
+        hold: posting.hold.map(hold_message),
+    }
+}
+
+fn leg_message(leg: &Leg, currency_code: &str) -> contract::Leg {
+    let bucket = match leg.bucket {
+        Bucket::Available => contract::Bucket::Available,
+        Bucket::Held => contract::Bucket::Held,
+    };
+    let mut message = contract::Leg {
+        bucket: bucket.into(),
+        amount_minor: leg.amount_minor,
+        currency_code: currency_code.to_owned(),
+        ..contract::Leg::default()
+    };
+    match &leg.account {
+        Account::Wallet { id, required_owner } => {
+            message.wallet_id = id.to_string();
+            message.required_owner_user_id = crate::contract::text(*required_owner);
+        }
+        Account::Settlement(provider) => {
+            message.system = Some(SystemAccount {
+                purpose: SystemPurpose::Settlement.into(),
+                name: provider.to_string(),
+                currency_code: currency_code.to_owned(),
+            });
+        }
+        Account::Suspense => {
+            message.system = Some(SystemAccount {
+                purpose: SystemPurpose::Suspense.into(),
+                name: String::new(),
+                currency_code: currency_code.to_owned(),
+            });
+        }
+    }
+    message
+}
+
+fn hold_message(hold: Hold) -> HoldReference {
+    let action = match hold.action {
+        HoldAction::Place => contract::HoldAction::Place,
+        HoldAction::Capture => contract::HoldAction::Capture,
+        HoldAction::Void => contract::HoldAction::Void,
+    };
+    HoldReference {
+        hold_id: hold.id.to_string(),
+        action: action.into(),
+    }
+}
+
+/// A result as the domain takes it. An answer without a result, which the
+/// ledger never gives, is nothing that can be acted on by itself.
+fn read(posting: &Posting, result: Option<PostingResult>) -> Reply {
+    match result.and_then(|result| result.outcome) {
+        Some(Outcome::Applied(applied)) => match posted(&applied) {
+            Some(posted) => Reply::Applied(posted),
+            None => Reply::Faulted(LedgerFault::Unexplained),
+        },
+        Some(Outcome::Rejected(rejected)) => rejection(posting, &rejected),
+        None => Reply::Faulted(LedgerFault::Unexplained),
+    }
+}
+
+fn posted(applied: &PostingApplied) -> Option<Posted> {
+    // The second leg is the side that the money reaches.
+    let reached = applied.legs.get(1)?;
+    Some(Posted {
+        recorded_at: time(applied.recorded_at.as_ref()?)?,
+        beneficiary: reached.owner_user_id.parse().ok(),
+    })
+}
+
+fn rejection(posting: &Posting, rejected: &PostingRejected) -> Reply {
+    // Both legs of a hold are the payer's.
+    let side = match (posting.kind, rejected.leg_index) {
+        (PostingKind::Transfer | PostingKind::Deposit, 1) => Side::Payee,
+        _ => Side::Payer,
+    };
+    let refused = |reason| Reply::Refused(Refusal { reason, side });
+    match rejected.reason() {
+        RejectionReason::WalletNotFound => refused(RefusalReason::WalletNotFound),
+        RejectionReason::InsufficientFunds => refused(RefusalReason::InsufficientFunds),
+        RejectionReason::CurrencyMismatch => refused(RefusalReason::CurrencyMismatch),
+        RejectionReason::WalletFrozen => refused(RefusalReason::WalletFrozen),
+        RejectionReason::WalletClosed => refused(RefusalReason::WalletClosed),
+        RejectionReason::BalanceOverflow => refused(RefusalReason::BalanceOverflow),
+        RejectionReason::Unbalanced => Reply::Faulted(LedgerFault::Unbalanced),
+        RejectionReason::PostingIdReused => Reply::Faulted(LedgerFault::PostingIdReused),
+        RejectionReason::HoldNotFound => Reply::Faulted(LedgerFault::HoldNotFound),
+        RejectionReason::HoldNotActive => Reply::Faulted(LedgerFault::HoldNotActive),
+        RejectionReason::HoldMismatch => Reply::Faulted(LedgerFault::HoldMismatch),
+        RejectionReason::BatchRejected | RejectionReason::Unspecified => {
+            Reply::Faulted(LedgerFault::Unexplained)
+        }
+    }
+}

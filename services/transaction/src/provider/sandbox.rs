@@ -1,0 +1,267 @@
+//! The `sandbox` provider over HTTP.
+
+mod signature;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use axum::http::HeaderMap;
+use bursar_money::{Currency, Money};
+use reqwest::{Response, StatusCode, Url};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::{Callback, CallbackRefused, Direction, Order, PaymentProvider};
+use crate::domain::{Answer, Asked, Looked, Terms};
+
+/// How long a connection attempt may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The largest answer that is read, in bytes.
+const MAX_ANSWER: usize = 64 * 1024;
+/// The decline code of a request that the provider found wrong.
+const REJECTED: &str = "request_rejected";
+
+/// Where the provider is and what was agreed with it.
+#[derive(Clone, Debug)]
+pub(crate) struct SandboxSettings {
+    /// Its address.
+    pub(crate) url: Url,
+    /// What we show to be served.
+    pub(crate) api_key: SecretString,
+    /// The secret of its callbacks' signatures.
+    pub(crate) callback_secret: SecretString,
+    /// How long it may take to act.
+    pub(crate) deadline: Duration,
+    /// What was agreed with it.
+    pub(crate) terms: Terms,
+}
+
+/// The client.
+pub(crate) struct Sandbox {
+    client: reqwest::Client,
+    settings: SandboxSettings,
+}
+
+/// A charge or payout as it is asked for.
+#[derive(Serialize)]
+struct CreateForm<'a> {
+    reference: &'a str,
+    amount_minor: i64,
+    currency: &'static str,
+}
+
+/// A charge or payout as it is told.
+#[derive(Deserialize)]
+struct MovementForm {
+    id: String,
+    reference: String,
+    amount_minor: i64,
+    currency: String,
+    status: String,
+    decline_code: Option<String>,
+}
+
+/// An error as it is told.
+#[derive(Deserialize)]
+struct ErrorForm {
+    error: ErrorBody,
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    code: String,
+}
+
+/// A callback as it is sent.
+#[derive(Deserialize)]
+struct CallbackForm {
+    callback_id: String,
+    #[serde(rename = "type")]
+    kind: String,
+    reference: String,
+}
+
+impl Sandbox {
+    pub(crate) fn new(settings: SandboxSettings) -> anyhow::Result<Self> {
+        let client = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .context("the client of the sandbox provider")?;
+        Ok(Self { client, settings })
+    }
+
+    fn address(&self, direction: Direction) -> String {
+        let base = self.settings.url.as_str().trim_end_matches('/');
+        match direction {
+            Direction::Charge => format!("{base}/v1/charges"),
+            Direction::Payout => format!("{base}/v1/payouts"),
+        }
+    }
+}
+
+#[async_trait]
+impl PaymentProvider for Sandbox {
+    fn terms(&self) -> Terms {
+        self.settings.terms
+    }
+
+    fn deadline(&self) -> Duration {
+        self.settings.deadline
+    }
+
+    async fn act(&self, order: &Order, timeout: Duration) -> Asked {
+        let reference = order.reference.to_string();
+        let form = CreateForm {
+            reference: &reference,
+            amount_minor: order.amount.minor(),
+            currency: order.amount.currency().code(),
+        };
+        let sent = self
+            .client
+            .post(self.address(order.direction))
+            .bearer_auth(self.settings.api_key.expose_secret())
+            .json(&form)
+            .timeout(timeout)
+            .send()
+            .await;
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) => return unanswered(&error),
+        };
+        match response.status() {
+            StatusCode::OK | StatusCode::CREATED => match answer(order, response).await {
+                Some(answer) => Asked::Answered(answer),
+                None => lost("an answer that cannot be read"),
+            },
+            // Turned away at the door: the request was not looked at.
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS => {
+                tracing::error!(status = %response.status(), "the provider turns us away");
+                Asked::NotSent
+            }
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
+                Asked::Answered(Answer::Declined {
+                    reference: None,
+                    decline_code: REJECTED.to_owned(),
+                })
+            }
+            other => lost(&format!("http {}", other.as_u16())),
+        }
+    }
+
+    async fn look(&self, order: &Order, timeout: Duration) -> Looked {
+        let address = format!("{}/{}", self.address(order.direction), order.reference);
+        let sent = self
+            .client
+            .get(address)
+            .bearer_auth(self.settings.api_key.expose_secret())
+            .timeout(timeout)
+            .send()
+            .await;
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::warn!(%error, "the provider does not say what it did");
+                return Looked::Unanswered;
+            }
+        };
+        match response.status() {
+            StatusCode::OK => match answer(order, response).await {
+                Some(answer) => Looked::Found(answer),
+                None => Looked::Unanswered,
+            },
+            // Only the provider's own word counts, not that of something in between.
+            StatusCode::NOT_FOUND => match read::<ErrorForm>(response).await {
+                Some(form) if form.error.code == "not_found" => Looked::NotFound,
+                Some(_) | None => Looked::Unanswered,
+            },
+            other => {
+                tracing::warn!(status = %other, "the provider does not say what it did");
+                Looked::Unanswered
+            }
+        }
+    }
+
+    fn read_callback(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: OffsetDateTime,
+    ) -> Result<Callback, CallbackRefused> {
+        let given = headers
+            .get(signature::HEADER)
+            .and_then(|value| value.to_str().ok())
+            .ok_or(CallbackRefused::Signature)?;
+        let secret = self.settings.callback_secret.expose_secret();
+        if !signature::is_right(secret, given, body, now) {
+            return Err(CallbackRefused::Signature);
+        }
+        let form: CallbackForm = serde_json::from_slice(body).map_err(|_| CallbackRefused::Body)?;
+        let fits = (1..=128).contains(&form.callback_id.len())
+            && form.kind.len() <= 64
+            && form.reference.len() <= 128;
+        if !fits {
+            return Err(CallbackRefused::Body);
+        }
+        Ok(Callback {
+            id: form.callback_id,
+            kind: form.kind,
+            reference: form.reference,
+        })
+    }
+}
+
+/// Why there is no answer: nothing was sent when there was no connection;
+/// everything else may have arrived.
+fn unanswered(error: &reqwest::Error) -> Asked {
+    tracing::warn!(%error, "the provider has not answered");
+    if error.is_connect() {
+        Asked::NotSent
+    } else if error.is_timeout() {
+        lost("timeout")
+    } else {
+        lost("connection lost")
+    }
+}
+
+fn lost(cause: &str) -> Asked {
+    Asked::Lost {
+        cause: cause.to_owned(),
+    }
+}
+
+/// Reads a bounded JSON body.
+async fn read<T: for<'de> Deserialize<'de>>(mut response: Response) -> Option<T> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.ok()? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return None;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    serde_json::from_slice(&body).ok()
+}
+
+/// The answer to an order; `None` when it cannot be read or is about something
+/// else.
+async fn answer(order: &Order, response: Response) -> Option<Answer> {
+    let form: MovementForm = read(response).await?;
+    if form.reference != order.reference.to_string() {
+        return None;
+    }
+    let reference = form.id;
+    match form.status.as_str() {
+        "pending" => Some(Answer::Accepted { reference }),
+        "succeeded" => Some(Answer::Succeeded {
+            reference,
+            amount: Money::new(Currency::parse(&form.currency).ok()?, form.amount_minor),
+        }),
+        "declined" => Some(Answer::Declined {
+            reference: Some(reference),
+            decline_code: form.decline_code.unwrap_or_default(),
+        }),
+        _ => None,
+    }
+}

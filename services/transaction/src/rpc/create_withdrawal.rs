@@ -1,0 +1,35 @@
+//! `CreateWithdrawal`: from a wallet of the caller's to a payment provider.
+//!
+//! The money is set aside before the provider is asked. The wallet is looked at
+//! first all the same: a call that can go nowhere records nothing.
+
+use bursar_contracts::transaction::v1::{CreateWithdrawalRequest, CreateWithdrawalResponse};
+use bursar_server::{Context, detached};
+use tonic::{Request, Response, Status};
+
+use super::creation::{Creation, Intent};
+use super::{amount, provider, wallet_id};
+use crate::advance::Engine;
+use crate::domain::{Movement, Side};
+use crate::error::Error;
+
+pub(super) async fn handle(
+    engine: &Engine,
+    request: Request<CreateWithdrawalRequest>,
+) -> Result<Response<CreateWithdrawalResponse>, Status> {
+    let context = Context::of(&request)?;
+    let message = request.into_inner();
+    let creation = Creation::new(engine, &context, &message)?;
+    let intent = intent(engine, message)?;
+    detached(creation.run_after_check(intent, Side::Payer)).await
+}
+
+fn intent(engine: &Engine, message: CreateWithdrawalRequest) -> Result<Intent, Error> {
+    let from = wallet_id(&message.wallet_id, "wallet_id")?;
+    let provider = provider(engine, &message.provider)?;
+    Ok(Intent {
+        movement: Movement::Withdrawal { from, provider },
+        amount: amount(message.amount.as_ref())?,
+        description: message.description,
+    })
+}

@@ -1,0 +1,244 @@
+//! A transaction's events in the event log.
+
+use bursar_aip::id::{HoldId, TransactionId, UserId, WalletId};
+use bursar_contracts::transaction::v1::{
+    TransactionCompleted, TransactionFailed, TransactionFundsHeld, TransactionInitiated,
+    TransactionOutcomeUnknown, TransactionProviderAccepted, TransactionProviderDeclined,
+    TransactionProviderRequested, TransactionProviderSucceeded, TransactionReviewRequired,
+    TransactionType,
+};
+use bursar_events::{Aggregate, Event as LoggedEvent, EventData};
+use bursar_money::{Currency, PositiveMoney};
+use prost::Message;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use super::transactions::Stored;
+use super::unreadable;
+use crate::contract;
+use crate::domain::{Event, Failure, FailureReason, Initiated, Movement};
+
+/// Appends the events that led to the transaction as it is now, in order. The
+/// last of them made its version.
+pub(crate) async fn append(
+    conn: &mut PgConnection,
+    stored: &Stored,
+    events: &[Event],
+    actor: &str,
+) -> Result<(), sqlx::Error> {
+    let after = stored.transaction.version;
+    let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
+    let logged: Vec<_> = events
+        .iter()
+        .zip((after - count + 1)..)
+        .map(|(event, version)| encode(stored, event, version, actor))
+        .collect();
+    bursar_events::append(conn, &logged).await
+}
+
+fn encode(stored: &Stored, event: &Event, version: i64, actor: &str) -> LoggedEvent {
+    let log = Log {
+        stored,
+        kind: event.kind(),
+        version,
+        actor,
+    };
+    match event {
+        Event::Initiated(initiated) => log.entry(&initiated_message(initiated)),
+        Event::FundsHeld { hold } => log.entry(&TransactionFundsHeld {
+            hold_id: hold.to_string(),
+        }),
+        Event::ProviderRequested { provider, attempt } => {
+            log.entry(&TransactionProviderRequested {
+                provider: provider.to_string(),
+                attempt: *attempt,
+            })
+        }
+        Event::ProviderAccepted { reference } => log.entry(&TransactionProviderAccepted {
+            provider_reference: reference.clone(),
+        }),
+        Event::ProviderSucceeded { reference } => log.entry(&TransactionProviderSucceeded {
+            provider_reference: reference.clone(),
+        }),
+        Event::ProviderDeclined {
+            reference,
+            decline_code,
+        } => log.entry(&TransactionProviderDeclined {
+            provider_reference: reference.clone().unwrap_or_default(),
+            decline_code: decline_code.clone(),
+        }),
+        Event::OutcomeUnknown { cause } => log.entry(&TransactionOutcomeUnknown {
+            cause: cause.clone(),
+        }),
+        Event::Completed {
+            beneficiary,
+            posted_at,
+        } => log.entry(&TransactionCompleted {
+            beneficiary_user_id: contract::text(*beneficiary),
+            posted_at: Some(contract::timestamp(*posted_at)),
+        }),
+        Event::Failed(failure) => log.entry(&TransactionFailed {
+            failure: Some(contract::failure(failure)),
+        }),
+        Event::ReviewRequired { cause } => log.entry(&TransactionReviewRequired {
+            cause: cause.clone(),
+        }),
+    }
+}
+
+/// The place of an event in the log.
+struct Log<'a> {
+    stored: &'a Stored,
+    kind: &'static str,
+    version: i64,
+    actor: &'a str,
+}
+
+impl Log<'_> {
+    fn entry(self, message: &impl EventData) -> LoggedEvent {
+        let transaction = &self.stored.transaction;
+        let aggregate = Aggregate {
+            kind: "transaction",
+            id: transaction.id.uuid(),
+            subject: transaction.id.to_string(),
+        };
+        LoggedEvent::new(
+            self.kind,
+            aggregate,
+            self.version,
+            message,
+            self.actor.to_owned(),
+            self.stored.tenant.clone(),
+            // All events of one append were made by one step, at one time.
+            transaction.updated_at,
+        )
+    }
+}
+
+fn initiated_message(initiated: &Initiated) -> TransactionInitiated {
+    let movement = &initiated.movement;
+    TransactionInitiated {
+        r#type: contract::transaction_type(movement.kind()).into(),
+        amount: Some(contract::money(initiated.amount)),
+        from_wallet_id: contract::text(movement.from_wallet()),
+        to_wallet_id: contract::text(movement.to_wallet()),
+        provider: contract::text(movement.provider()),
+        initiator_user_id: initiated.initiator.to_string(),
+    }
+}
+
+/// The log of a transaction, in order, as the domain reads it.
+pub(crate) async fn load(
+    conn: &mut PgConnection,
+    id: TransactionId,
+) -> Result<Vec<(Event, OffsetDateTime)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT kind, data, occurred_at FROM events WHERE aggregate_id = $1 ORDER BY version",
+        id.uuid(),
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let event = decode(&row.kind, &row.data).ok_or_else(|| unreadable(&row.kind))?;
+            Ok((event, row.occurred_at))
+        })
+        .collect()
+}
+
+fn decode(kind: &str, data: &[u8]) -> Option<Event> {
+    Some(match kind {
+        "transaction.initiated" => {
+            initiated(TransactionInitiated::decode(data).ok()?).map(Event::Initiated)?
+        }
+        "transaction.funds_held" => Event::FundsHeld {
+            hold: read::<HoldId>(&TransactionFundsHeld::decode(data).ok()?.hold_id)?,
+        },
+        "transaction.provider_requested" => {
+            let message = TransactionProviderRequested::decode(data).ok()?;
+            Event::ProviderRequested {
+                provider: read(&message.provider)?,
+                attempt: message.attempt,
+            }
+        }
+        "transaction.provider_accepted" => Event::ProviderAccepted {
+            reference: TransactionProviderAccepted::decode(data)
+                .ok()?
+                .provider_reference,
+        },
+        "transaction.provider_succeeded" => Event::ProviderSucceeded {
+            reference: TransactionProviderSucceeded::decode(data)
+                .ok()?
+                .provider_reference,
+        },
+        "transaction.provider_declined" => {
+            let message = TransactionProviderDeclined::decode(data).ok()?;
+            Event::ProviderDeclined {
+                reference: Some(message.provider_reference).filter(|text| !text.is_empty()),
+                decline_code: message.decline_code,
+            }
+        }
+        "transaction.outcome_unknown" => Event::OutcomeUnknown {
+            cause: TransactionOutcomeUnknown::decode(data).ok()?.cause,
+        },
+        "transaction.completed" => {
+            let message = TransactionCompleted::decode(data).ok()?;
+            Event::Completed {
+                beneficiary: optional::<UserId>(&message.beneficiary_user_id)?,
+                posted_at: contract::time(&message.posted_at?)?,
+            }
+        }
+        "transaction.failed" => {
+            let failure = TransactionFailed::decode(data).ok()?.failure?;
+            Event::Failed(Failure {
+                reason: FailureReason::parse(&failure.reason)?,
+                message: failure.message,
+            })
+        }
+        "transaction.review_required" => Event::ReviewRequired {
+            cause: TransactionReviewRequired::decode(data).ok()?.cause,
+        },
+        _ => return None,
+    })
+}
+
+fn initiated(message: TransactionInitiated) -> Option<Initiated> {
+    let from = || read::<WalletId>(&message.from_wallet_id);
+    let to = || read::<WalletId>(&message.to_wallet_id);
+    let provider = || read(&message.provider);
+    let movement = match message.r#type() {
+        TransactionType::Unspecified => return None,
+        TransactionType::Transfer => Movement::Transfer {
+            from: from()?,
+            to: to()?,
+        },
+        TransactionType::Deposit => Movement::Deposit {
+            to: to()?,
+            provider: provider()?,
+        },
+        TransactionType::Withdrawal => Movement::Withdrawal {
+            from: from()?,
+            provider: provider()?,
+        },
+    };
+    let amount = message.amount.as_ref()?;
+    let currency = Currency::parse(&amount.currency_code).ok()?;
+    Some(Initiated {
+        movement,
+        amount: PositiveMoney::new(currency, amount.minor_units).ok()?,
+        initiator: read(&message.initiator_user_id)?,
+    })
+}
+
+fn read<T: std::str::FromStr>(text: &str) -> Option<T> {
+    text.parse().ok()
+}
+
+/// The empty text is an absent value.
+fn optional<T: std::str::FromStr>(text: &str) -> Option<Option<T>> {
+    if text.is_empty() {
+        Some(None)
+    } else {
+        read(text).map(Some)
+    }
+}

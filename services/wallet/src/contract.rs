@@ -1,0 +1,23 @@
+//! Between the contract's messages and the domain's values.
+//!
+//! Requests were validated by the codec before they come here, so what can
+//! still be wrong about them is little: a currency that does not exist, an
+//! instant out of range. Enums translate value by value, in both directions by
+//! a match without a catch-all, so that a new value is a compile error.
+
+mod enums;
+pub(crate) mod event;
+pub(crate) mod posting;
+pub(crate) mod wallet;
+
+use prost_types::Timestamp;
+use time::OffsetDateTime;
+
+/// An instant as the contract has it.
+fn timestamp(instant: OffsetDateTime) -> Timestamp {
+    Timestamp {
+        seconds: instant.unix_timestamp(),
+        // Less than a billion.
+        nanos: i32::try_from(instant.nanosecond()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,154 @@
+//! The rules that always hold, for `bursar-wallet verify`.
+//!
+//! Each query returns the rows that break its rule. They read whole tables and
+//! take no locks; on a service at work each sees one consistent snapshot.
+
+use bursar_server::Invariant;
+
+/// The rules, by their numbers in the platform's list.
+pub const INVARIANTS: [Invariant; 14] = [
+    Invariant {
+        number: 1,
+        name: "all entries sum to zero in each currency",
+        sql: "SELECT tenant_id, currency, sum(amount) AS sum
+              FROM entries
+              GROUP BY tenant_id, currency
+              HAVING sum(amount) <> 0",
+    },
+    Invariant {
+        number: 2,
+        name: "the entries of every posting are at least two and sum to zero in each currency",
+        sql: "SELECT posting_id, currency, sum(amount) AS sum, count(*) AS entries
+              FROM entries
+              GROUP BY posting_id, currency
+              HAVING sum(amount) <> 0 OR count(*) < 2",
+    },
+    Invariant {
+        number: 2,
+        name: "every posting has exactly the entries that it names",
+        sql: "SELECT postings.id, leg.wallet_id, leg.version
+              FROM postings
+              CROSS JOIN UNNEST(leg_wallet_ids, leg_versions) AS leg (wallet_id, version)
+              LEFT JOIN entries
+                  ON entries.wallet_id = leg.wallet_id AND entries.version = leg.version
+              WHERE entries.posting_id IS DISTINCT FROM postings.id
+              UNION ALL
+              SELECT entries.posting_id, entries.wallet_id, entries.version
+              FROM entries JOIN postings ON postings.id = entries.posting_id
+              WHERE NOT EXISTS (
+                  SELECT FROM UNNEST(leg_wallet_ids, leg_versions) AS leg (wallet_id, version)
+                  WHERE leg.wallet_id = entries.wallet_id AND leg.version = entries.version
+              )",
+    },
+    Invariant {
+        number: 3,
+        name: "every balance is the sum of its entries",
+        sql: "SELECT wallets.id
+              FROM wallets
+              LEFT JOIN (
+                  SELECT wallet_id,
+                      sum(amount) FILTER (WHERE bucket = 'available') AS available,
+                      sum(amount) FILTER (WHERE bucket = 'held') AS held,
+                      sum(amount) FILTER (WHERE bucket = 'bonus') AS bonus
+                  FROM entries
+                  GROUP BY wallet_id
+              ) AS sums ON sums.wallet_id = wallets.id
+              WHERE wallets.available <> coalesce(sums.available, 0)
+                  OR wallets.held <> coalesce(sums.held, 0)
+                  OR wallets.bonus <> coalesce(sums.bonus, 0)",
+    },
+    Invariant {
+        number: 3,
+        name: "every entry is in a wallet of its currency and tenant",
+        sql: "SELECT entries.wallet_id, entries.version
+              FROM entries
+              LEFT JOIN wallets ON wallets.id = entries.wallet_id
+              WHERE wallets.id IS NULL
+                  OR wallets.currency <> entries.currency
+                  OR wallets.tenant_id <> entries.tenant_id",
+    },
+    Invariant {
+        number: 4,
+        name: "no user's wallet is below its floor, and no held or bonus money is negative",
+        sql: "SELECT id, available, held, bonus
+              FROM wallets
+              WHERE available < min_available OR held < 0 OR bonus < 0",
+    },
+    Invariant {
+        number: 4,
+        name: "no user's wallet was ever below zero in held or bonus money",
+        sql: "SELECT wallet_id, version, balance_after
+              FROM entries
+              WHERE bucket IN ('held', 'bonus') AND balance_after < 0",
+    },
+    Invariant {
+        number: 5,
+        name: "held money is the sum of the active holds",
+        sql: "SELECT wallets.id, wallets.held, sums.held AS holds
+              FROM wallets
+              LEFT JOIN (
+                  SELECT wallet_id, sum(amount - captured_minor) AS held
+                  FROM holds
+                  WHERE status = 'active'
+                  GROUP BY wallet_id
+              ) AS sums ON sums.wallet_id = wallets.id
+              WHERE wallets.held <> coalesce(sums.held, 0)",
+    },
+    Invariant {
+        number: 6,
+        name: "every entry belongs to one posting",
+        sql: "SELECT entries.wallet_id, entries.version, entries.posting_id
+              FROM entries
+              LEFT JOIN postings ON postings.id = entries.posting_id
+              WHERE postings.id IS NULL OR postings.tenant_id <> entries.tenant_id",
+    },
+    Invariant {
+        number: 8,
+        name: "the versions of every wallet's entries run 1..n without a gap",
+        sql: "SELECT wallets.id, wallets.version, counted.entries, counted.latest
+              FROM wallets
+              LEFT JOIN (
+                  SELECT wallet_id, count(*) AS entries, max(version) AS latest
+                  FROM entries
+                  GROUP BY wallet_id
+              ) AS counted ON counted.wallet_id = wallets.id
+              WHERE wallets.version <> coalesce(counted.entries, 0)
+                  OR wallets.version <> coalesce(counted.latest, 0)",
+    },
+    Invariant {
+        number: 8,
+        name: "every wallet has as many events as it counts",
+        sql: "SELECT wallets.id, wallets.event_version, counted.latest
+              FROM wallets
+              LEFT JOIN (
+                  SELECT aggregate_id, max(version) AS latest
+                  FROM events
+                  WHERE aggregate_kind = 'wallet'
+                  GROUP BY aggregate_id
+              ) AS counted ON counted.aggregate_id = wallets.id
+              WHERE wallets.event_version <> coalesce(counted.latest, 0)",
+    },
+    Invariant {
+        number: 8,
+        name: "event versions run 1..n without a gap",
+        sql: bursar_events::VERSION_GAPS_SQL,
+    },
+    Invariant {
+        number: 9,
+        name: "every balance after an entry is the one before it and the amount",
+        sql: "SELECT wallet_id, version
+              FROM (
+                  SELECT wallet_id, version, amount, balance_after,
+                      lag(balance_after, 1, 0::bigint) OVER (
+                          PARTITION BY wallet_id, bucket ORDER BY version
+                      ) AS balance_before
+                  FROM entries
+              ) AS chained
+              WHERE balance_after <> balance_before + amount",
+    },
+    Invariant {
+        number: 10,
+        name: "no event waits longer than 30 s to be published",
+        sql: bursar_events::UNPUBLISHED_EVENTS_SQL,
+    },
+];

@@ -1,0 +1,110 @@
+//! Wallets and the double-entry ledger.
+//!
+//! This is where the money is. A wallet's balance and the entries that explain
+//! it are in one database and change in one statement, so there is no moment at
+//! which money is half way. What it promises:
+//!
+//! - Every movement is a posting whose entries sum to zero in each currency; the
+//!   pure domain decides it ([`domain::decide`]), the database refuses anything
+//!   else, and [`invariants`] checks it on any deployment.
+//! - A posting happens once, however often it is asked for: its id is the
+//!   caller's, unique for ever, and asking again gives the first result.
+//! - Nothing recorded is ever changed: the application's role may not, and
+//!   triggers refuse it to everybody else.
+//! - Postings of one wallet happen one after another, under its row lock; locks
+//!   are taken in the order of the ids, so nobody waits in a circle
+//!   ([`store::ledger`]).
+//!
+//! Calls to post gather in a bounded queue ([`jobs::queue`]), and two writers
+//! turn what they find there into committed batches ([`jobs::writer`]).
+//!
+//! Users' wallets tell of everything by events. The platform's own wallets have
+//! none: nearly every posting touches one of a few, and what happened to them is
+//! told by the other side.
+
+pub mod config;
+mod contract;
+pub mod domain;
+pub mod error;
+pub mod invariants;
+pub mod jobs;
+mod rpc;
+pub mod store;
+
+use bursar_contracts::wallet::v1::ledger_service_server::LedgerServiceServer;
+use bursar_contracts::wallet::v1::wallet_service_server::WalletServiceServer;
+use bursar_server::{Assembly, Definition, Job, Migrations, Start};
+use tonic::service::Routes;
+
+use crate::config::Settings;
+use crate::invariants::INVARIANTS;
+use crate::rpc::{Postings, Wallets};
+
+/// The migrations of this crate.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// The service, for the server and for tests.
+pub fn definition() -> Definition {
+    Definition {
+        name: "wallet",
+        version: env!("CARGO_PKG_VERSION"),
+        migrations: migrations(),
+        invariants: INVARIANTS.to_vec(),
+        assemble: |start| Box::pin(assemble(start)),
+    }
+}
+
+/// All migrations of the database, in the order in which they are applied.
+pub fn migrations() -> Vec<Migrations> {
+    vec![
+        Migrations {
+            name: "aip",
+            migrator: &bursar_aip::MIGRATOR,
+        },
+        Migrations {
+            name: "events",
+            migrator: &bursar_events::MIGRATOR,
+        },
+        Migrations {
+            name: "wallet",
+            migrator: &MIGRATOR,
+        },
+    ]
+}
+
+/// Puts the service together. The writers end when the last handler is gone,
+/// so that calls in flight at the end are still written.
+async fn assemble(start: Start) -> anyhow::Result<Assembly> {
+    let settings: Settings = start.settings()?;
+    settings.check()?;
+    let currency = settings.default_currency()?;
+    let (ledger, inbox) = jobs::queue::queue(settings.ledger_max_postings);
+    let wallets = Wallets {
+        pool: start.pool.clone(),
+        max_per_user: settings.max_wallets_per_user,
+    };
+    let postings = Postings {
+        pool: start.pool.clone(),
+        ledger,
+    };
+    let mut jobs = vec![
+        Job::new("writers", jobs::writer::run(inbox, start.pool.clone())),
+        Job::new(
+            "cleanup",
+            jobs::cleanup::run(start.pool.clone(), start.shutdown.clone()),
+        ),
+    ];
+    if start.config.redis_events_url.is_some() {
+        let consumer = jobs::first_wallet::run(start.clone(), currency);
+        jobs.push(Job::new("first wallets", consumer));
+    } else {
+        tracing::warn!("BURSAR_REDIS_EVENTS_URL is not set; new users get no first wallet");
+    }
+    let routes = Routes::new(WalletServiceServer::new(wallets))
+        .add_service(LedgerServiceServer::new(postings));
+    Ok(Assembly {
+        routes: Some(routes),
+        http: axum::Router::new(),
+        jobs,
+    })
+}

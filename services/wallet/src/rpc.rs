@@ -1,0 +1,92 @@
+//! The RPCs, a file each. A handler translates, decides nothing about money,
+//! and opens and commits its own transaction; the caller, the permission, the
+//! deadline and the shape of the request were settled before it runs.
+
+mod batch_get_wallets;
+mod create_wallet;
+mod get_wallet;
+mod list_entries;
+mod list_wallets;
+mod post_batch;
+
+use bursar_aip::id::UserId;
+use bursar_auth::Reach;
+use bursar_contracts::wallet::v1 as proto;
+use bursar_contracts::wallet::v1::ledger_service_server::LedgerService;
+use bursar_contracts::wallet::v1::wallet_service_server::WalletService;
+use sqlx::PgPool;
+use tonic::{Request, Response, Status};
+
+use crate::jobs::queue::Ledger;
+
+/// Users' wallets.
+pub(crate) struct Wallets {
+    /// The database.
+    pub(crate) pool: PgPool,
+    /// How many wallets one user may own.
+    pub(crate) max_per_user: u32,
+}
+
+#[tonic::async_trait]
+impl WalletService for Wallets {
+    async fn create_wallet(
+        &self,
+        request: Request<proto::CreateWalletRequest>,
+    ) -> Result<Response<proto::CreateWalletResponse>, Status> {
+        create_wallet::handle(self, request).await
+    }
+
+    async fn get_wallet(
+        &self,
+        request: Request<proto::GetWalletRequest>,
+    ) -> Result<Response<proto::GetWalletResponse>, Status> {
+        get_wallet::handle(self, request).await
+    }
+
+    async fn list_wallets(
+        &self,
+        request: Request<proto::ListWalletsRequest>,
+    ) -> Result<Response<proto::ListWalletsResponse>, Status> {
+        list_wallets::handle(self, request).await
+    }
+
+    async fn list_entries(
+        &self,
+        request: Request<proto::ListEntriesRequest>,
+    ) -> Result<Response<proto::ListEntriesResponse>, Status> {
+        list_entries::handle(self, request).await
+    }
+}
+
+/// The double-entry ledger, for the platform's own services.
+pub(crate) struct Postings {
+    /// The database.
+    pub(crate) pool: PgPool,
+    /// The way into the ledger.
+    pub(crate) ledger: Ledger,
+}
+
+#[tonic::async_trait]
+impl LedgerService for Postings {
+    async fn post_batch(
+        &self,
+        request: Request<proto::PostBatchRequest>,
+    ) -> Result<Response<proto::PostBatchResponse>, Status> {
+        post_batch::handle(self, request).await
+    }
+
+    async fn batch_get_wallets(
+        &self,
+        request: Request<proto::BatchGetWalletsRequest>,
+    ) -> Result<Response<proto::BatchGetWalletsResponse>, Status> {
+        batch_get_wallets::handle(self, request).await
+    }
+}
+
+/// The owner that a wallet must have for a caller of this reach to see it.
+fn required_owner(reach: Reach) -> Option<UserId> {
+    match reach {
+        Reach::Own(user) => Some(user),
+        Reach::Any => None,
+    }
+}

@@ -1,0 +1,12 @@
+//! The service's SQL.
+//!
+//! Every function takes the connection on which its caller decided to work and
+//! returns `sqlx::Error`; transactions are opened and committed by the callers.
+//! Isolation is READ COMMITTED throughout: what must not change between reading
+//! and writing is locked, and what must happen once has a unique constraint.
+
+pub mod entries;
+pub mod ledger;
+mod names;
+pub mod wallets;
+pub mod write;

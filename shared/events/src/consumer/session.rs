@@ -1,0 +1,359 @@
+//! A session: one source, one lease, one connection that reads.
+//!
+//! Entries are sorted into lanes, one an aggregate. A lane runs its events one
+//! after the other; lanes run side by side. A lane whose event failed waits
+//! without holding up the others. What is not acknowledged stays pending in
+//! Redis, so a session that ends anywhere loses nothing.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::pending;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use redis::{ErrorKind, RedisError, RedisResult};
+use sqlx::PgConnection;
+use time::{Duration, OffsetDateTime};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
+
+use super::Handling;
+use super::attempt::Attempts;
+use super::lane::{Next, Ran, Task, Work};
+use super::stream::{Content, Entry, Stream};
+use crate::envelope::EnvelopeError;
+use crate::inbox::{self, Skipped};
+use crate::received::Received;
+
+/// How many entries a session holds at most, running and waiting, before it
+/// stops reading.
+const MAX_HELD: usize = 1000;
+
+/// Why a session ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It was stopped, or the lease was lost.
+    Stopped,
+    /// Redis failed.
+    Broken(RedisError),
+}
+
+/// Where a lane is.
+#[derive(Debug)]
+enum State {
+    /// In the queue to run, or running.
+    Busy,
+    /// Waiting for its next try.
+    Waiting(Instant),
+}
+
+#[derive(Debug)]
+struct Lane {
+    /// In the order of their versions.
+    tasks: VecDeque<Task>,
+    /// How often the first of them was tried.
+    attempts: u32,
+    state: State,
+}
+
+impl Lane {
+    /// Adds events. They come in order, unless the stream lost some and has
+    /// them again now. True when the lane begins with another event than before.
+    fn add(&mut self, tasks: impl IntoIterator<Item = Task>) -> bool {
+        let first = self.tasks.front().map(|task| task.event.version);
+        self.tasks.extend(tasks);
+        self.tasks.make_contiguous().sort_by_key(|task| task.event.version);
+        first != self.tasks.front().map(|task| task.event.version)
+    }
+}
+
+/// A session at work.
+pub(super) struct Session<'a, H> {
+    attempts: &'a Attempts<'a, H>,
+    stop: CancellationToken,
+    entries: mpsc::Receiver<Vec<Entry>>,
+    reader: AbortOnDropHandle<RedisResult<()>>,
+    /// Acknowledges; the reader's connection is busy waiting.
+    acknowledger: Stream,
+    acknowledge: Vec<String>,
+    lanes: HashMap<Uuid, Lane>,
+    ready: VecDeque<Uuid>,
+    held: usize,
+}
+
+impl<'a, H> Session<'a, H>
+where
+    H: for<'h> Fn(&'h mut PgConnection, &'h Received) -> Handling<'h> + Send + Sync,
+{
+    /// Connects, makes the group when it is not there, and starts to read.
+    pub(super) async fn open(
+        redis: &redis::Client,
+        attempts: &'a Attempts<'a, H>,
+        stop: CancellationToken,
+    ) -> RedisResult<Self> {
+        let consumer = attempts.consumer;
+        let key = format!("{}{}", consumer.stream_prefix, attempts.lease.source);
+        let mut acknowledger = Stream::connect(redis, &key, consumer.group).await?;
+        acknowledger.ensure_group().await?;
+        let reader = Stream::connect(redis, &key, consumer.group).await?;
+        let (sender, entries) = mpsc::channel(1);
+        Ok(Self {
+            attempts,
+            stop,
+            entries,
+            reader: AbortOnDropHandle::new(tokio::spawn(reader.read_into(sender))),
+            acknowledger,
+            acknowledge: Vec::new(),
+            lanes: HashMap::new(),
+            ready: VecDeque::new(),
+            held: 0,
+        })
+    }
+
+    /// Consumes until stopped or something breaks. Attempts that are under way
+    /// then are finished.
+    pub(super) async fn run(mut self) -> End {
+        let mut running = FuturesUnordered::new();
+        let end = loop {
+            while running.len() < self.attempts.consumer.concurrency.max(1) {
+                let Some(aggregate_id) = self.ready.pop_front() else {
+                    break;
+                };
+                if let Some(lane) = self.lanes.get_mut(&aggregate_id) {
+                    let tasks = std::mem::take(&mut lane.tasks);
+                    let stop = self.stop.clone();
+                    running.push(self.attempts.run(aggregate_id, tasks, lane.attempts, stop));
+                }
+            }
+            if let Err(error) = self.flush().await {
+                break End::Broken(error);
+            }
+            let due = self.next_due();
+            tokio::select! {
+                () = self.stop.cancelled() => break End::Stopped,
+                Some(ran) = running.next() => self.settle(ran),
+                batch = self.entries.recv(), if self.held < MAX_HELD => match batch {
+                    Some(batch) => self.accept(batch).await,
+                    None => break End::Broken(self.reader_error().await),
+                },
+                () = sleep_until(due) => self.wake(),
+            }
+        };
+        while let Some(ran) = running.next().await {
+            self.settle(ran);
+        }
+        match self.flush().await {
+            Ok(()) => end,
+            Err(error) => End::Broken(error),
+        }
+    }
+
+    /// Sorts a batch into lanes.
+    async fn accept(&mut self, batch: Vec<Entry>) {
+        let mut order = Vec::new();
+        let mut groups: HashMap<Uuid, Vec<Task>> = HashMap::new();
+        for entry in batch {
+            let Some(task) = self.task(entry) else {
+                continue;
+            };
+            let aggregate_id = task.event.aggregate_id;
+            let group = groups.entry(aggregate_id).or_insert_with(|| {
+                order.push(aggregate_id);
+                Vec::new()
+            });
+            group.push(task);
+        }
+        let mut skipped = Vec::new();
+        for &aggregate_id in &order {
+            if self.lanes.contains_key(&aggregate_id) {
+                continue;
+            }
+            skipped.extend(groups.get(&aggregate_id).and_then(|tasks| skippable(tasks)));
+        }
+        for aggregate_id in self.skip(&skipped).await {
+            let tasks = groups.remove(&aggregate_id).unwrap_or_default();
+            self.acknowledge.extend(tasks.into_iter().map(|task| task.entry_id));
+        }
+        for aggregate_id in order {
+            if let Some(tasks) = groups.remove(&aggregate_id) {
+                self.queue(aggregate_id, tasks);
+            }
+        }
+    }
+
+    /// Skips what can be skipped in one go, and returns those aggregates.
+    async fn skip(&self, skipped: &[Skipped]) -> Vec<Uuid> {
+        if skipped.is_empty() {
+            return Vec::new();
+        }
+        let consumer = self.attempts.consumer;
+        let result = inbox::skip(self.attempts.pool, consumer.group, skipped).await;
+        self.attempts.note_database(result.as_ref().err());
+        match result {
+            Ok(difficult) => skipped
+                .iter()
+                .map(|run| run.aggregate_id)
+                .filter(|aggregate_id| !difficult.contains(aggregate_id))
+                .collect(),
+            // The lanes try again, one by one.
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn queue(&mut self, aggregate_id: Uuid, tasks: Vec<Task>) {
+        self.held += tasks.len();
+        let lane = self.lanes.entry(aggregate_id).or_insert_with(|| {
+            self.ready.push_back(aggregate_id);
+            Lane {
+                tasks: VecDeque::new(),
+                attempts: 0,
+                state: State::Busy,
+            }
+        });
+        let changed = lane.add(tasks);
+        if changed && matches!(lane.state, State::Waiting(_)) {
+            lane.attempts = 0;
+            lane.state = State::Busy;
+            self.ready.push_back(aggregate_id);
+        }
+    }
+
+    /// Makes a task of an entry; `None` when there is nothing to do.
+    fn task(&mut self, entry: Entry) -> Option<Task> {
+        let source = self.attempts.lease.source;
+        match entry.content {
+            Content::Event(event) => {
+                let wanted = self.attempts.consumer.kinds.contains(&event.kind);
+                Some(Task {
+                    entry_id: entry.id,
+                    event,
+                    work: if wanted { Work::Handle } else { Work::Skip },
+                })
+            }
+            Content::Rubbish { why, data } => Some(refused(source, entry.id, why, data)),
+            Content::Deleted => {
+                tracing::warn!(source, entry = entry.id, "a pending entry was deleted");
+                self.acknowledge.push(entry.id);
+                None
+            }
+        }
+    }
+
+    /// Takes up what a run of a lane came to.
+    fn settle(&mut self, ran: Ran) {
+        self.held -= ran.done.len();
+        self.acknowledge.extend(ran.done);
+        let Some(lane) = self.lanes.get_mut(&ran.aggregate_id) else {
+            return;
+        };
+        let came = std::mem::replace(&mut lane.tasks, ran.rest);
+        let changed = lane.add(came);
+        match ran.next {
+            Next::LeaseLost => self.stop.cancel(),
+            Next::Wait { attempts, until } if !changed => {
+                lane.attempts = attempts;
+                lane.state = State::Waiting(until);
+            }
+            Next::Go if lane.tasks.is_empty() => {
+                self.lanes.remove(&ran.aggregate_id);
+            }
+            Next::Go | Next::Wait { .. } => {
+                lane.attempts = 0;
+                self.ready.push_back(ran.aggregate_id);
+            }
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let waiting = self.lanes.values().filter_map(|lane| match lane.state {
+            State::Waiting(until) => Some(until),
+            State::Busy => None,
+        });
+        waiting.min()
+    }
+
+    /// Queues the lanes that have waited long enough.
+    fn wake(&mut self) {
+        let now = Instant::now();
+        for (&aggregate_id, lane) in &mut self.lanes {
+            if matches!(lane.state, State::Waiting(until) if until <= now) {
+                lane.state = State::Busy;
+                self.ready.push_back(aggregate_id);
+            }
+        }
+    }
+
+    /// Tells Redis what is done.
+    async fn flush(&mut self) -> RedisResult<()> {
+        if !self.acknowledge.is_empty() {
+            self.acknowledger.acknowledge(&self.acknowledge).await?;
+            self.acknowledge.clear();
+        }
+        Ok(())
+    }
+
+    /// Why the reader ended.
+    async fn reader_error(&mut self) -> RedisError {
+        match (&mut self.reader).await {
+            Ok(Err(error)) => error,
+            Ok(Ok(())) => RedisError::from((ErrorKind::Client, "the reader ended")),
+            Err(_) => RedisError::from((ErrorKind::Client, "the reader panicked")),
+        }
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => pending().await,
+    }
+}
+
+/// The run that an aggregate's tasks make when none is to be handled and their
+/// versions follow one another.
+fn skippable(tasks: &[Task]) -> Option<Skipped> {
+    let first = tasks.first()?;
+    let mut last = first.event.version;
+    for task in tasks {
+        let version = task.event.version;
+        if task.work != Work::Skip || version < first.event.version || version > last + 1 {
+            return None;
+        }
+        last = last.max(version);
+    }
+    Some(Skipped {
+        aggregate_id: first.event.aggregate_id,
+        first: first.event.version,
+        last,
+    })
+}
+
+/// An entry that holds no event, as an event that can be parked. It is its own
+/// aggregate, so that it parks nothing else.
+fn refused(source: &str, entry_id: String, why: EnvelopeError, data: Vec<u8>) -> Task {
+    let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{source}/{entry_id}").as_bytes());
+    let added_ms = entry_id.split_once('-').and_then(|(ms, _)| ms.parse().ok());
+    let event = Received {
+        id,
+        source: source.to_owned(),
+        kind: String::new(),
+        tenant: "default".to_owned(),
+        aggregate_kind: String::new(),
+        aggregate_id: id,
+        subject: entry_id.clone(),
+        version: 0,
+        schema: String::new(),
+        data,
+        actor: String::new(),
+        correlation_id: String::new(),
+        traceparent: None,
+        occurred_at: OffsetDateTime::UNIX_EPOCH + Duration::milliseconds(added_ms.unwrap_or(0)),
+    };
+    Task {
+        entry_id,
+        event: Box::new(event),
+        work: Work::Refuse(why),
+    }
+}

@@ -1,0 +1,165 @@
+//! The consumer's side of a stream: its group, reading, acknowledging.
+//!
+//! All instances read under one name within their group, one after the other.
+//! What the last one read and did not acknowledge is therefore "pending" for
+//! the next, which reads that first.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::streams::{StreamId, StreamReadOptions, StreamReadReply};
+use redis::{AsyncCommands, AsyncConnectionConfig, RedisResult, Value};
+use tokio::sync::mpsc;
+
+use crate::envelope::{self, EnvelopeError};
+use crate::received::Received;
+
+/// The name under which every instance reads.
+const READER: &str = "owner";
+/// How many entries are read at once.
+const BATCH_ENTRIES: usize = 100;
+/// How long Redis waits for new entries before it answers with none.
+const BLOCK: Duration = Duration::from_millis(1000);
+/// How long Redis may take to accept a connection.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long Redis may take to answer. More than [`BLOCK`]: the library's half
+/// second would cut every blocking read short, and lose what it delivers.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An entry of the stream.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// Its id in the stream.
+    pub(super) id: String,
+    /// What it holds.
+    pub(super) content: Content,
+}
+
+/// What an entry holds.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    /// An event.
+    Event(Box<Received>),
+    /// Something else, with its `data`, if any.
+    Rubbish {
+        why: EnvelopeError,
+        data: Vec<u8>,
+    },
+    /// Nothing: it was deleted from the stream after it had been delivered.
+    Deleted,
+}
+
+impl From<StreamId> for Entry {
+    fn from(entry: StreamId) -> Self {
+        let field = |name| match entry.map.get(name) {
+            Some(Value::BulkString(bytes)) => Some(bytes.as_slice()),
+            Some(_) | None => None,
+        };
+        let content = if entry.map.is_empty() {
+            Content::Deleted
+        } else {
+            match envelope::decode(field) {
+                Ok(event) => Content::Event(Box::new(event)),
+                Err(why) => Content::Rubbish {
+                    why,
+                    data: field("data").unwrap_or_default().to_vec(),
+                },
+            }
+        };
+        Self {
+            id: entry.id,
+            content,
+        }
+    }
+}
+
+/// A connection to the stream of one source.
+pub(super) struct Stream {
+    connection: MultiplexedConnection,
+    key: String,
+    group: &'static str,
+}
+
+impl Stream {
+    /// Connects. Every stream needs a connection of its own when it is read,
+    /// because a blocking read stops everything that comes after it.
+    pub(super) async fn connect(
+        client: &redis::Client,
+        key: &str,
+        group: &'static str,
+    ) -> RedisResult<Self> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECTION_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT));
+        Ok(Self {
+            connection: client
+                .get_multiplexed_async_connection_with_config(&config)
+                .await?,
+            key: key.to_owned(),
+            group,
+        })
+    }
+
+    /// Makes the group, from the beginning of the stream, and the stream when
+    /// it is not there. Nothing happens when both are.
+    pub(super) async fn ensure_group(&mut self) -> RedisResult<()> {
+        let made: RedisResult<()> = self
+            .connection
+            .xgroup_create_mkstream(&self.key, self.group, "0")
+            .await;
+        match made {
+            Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Acknowledges entries.
+    pub(super) async fn acknowledge(&mut self, ids: &[String]) -> RedisResult<()> {
+        for ids in ids.chunks(BATCH_ENTRIES) {
+            let _: usize = self.connection.xack(&self.key, self.group, ids).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads into `entries` until nobody takes them any more, or Redis fails:
+    /// first what is pending, then what is new.
+    pub(super) async fn read_into(
+        mut self,
+        entries: mpsc::Sender<Vec<Entry>>,
+    ) -> RedisResult<()> {
+        let options = StreamReadOptions::default()
+            .group(self.group, READER)
+            .count(BATCH_ENTRIES);
+        let mut after = "0".to_owned();
+        loop {
+            let batch = self.read(&after, &options).await?;
+            let Some(last) = batch.last() else { break };
+            after.clone_from(&last.id);
+            if entries.send(batch).await.is_err() {
+                return Ok(());
+            }
+        }
+        let block_ms = usize::try_from(BLOCK.as_millis()).unwrap_or(usize::MAX);
+        let options = options.block(block_ms);
+        while !entries.is_closed() {
+            let batch = self.read(">", &options).await?;
+            if !batch.is_empty() && entries.send(batch).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self, after: &str, options: &StreamReadOptions) -> RedisResult<Vec<Entry>> {
+        let reply: Option<StreamReadReply> = self
+            .connection
+            .xread_options(&[&self.key], &[after], options)
+            .await?;
+        let keys = reply.map(|reply| reply.keys).unwrap_or_default();
+        Ok(keys
+            .into_iter()
+            .flat_map(|key| key.ids)
+            .map(Entry::from)
+            .collect())
+    }
+}

@@ -1,0 +1,412 @@
+//! Consumers: every event once, every aggregate in order, none in another's way.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bursar_contracts::identity::v1::UserRegistered;
+use bursar_events::consumer::{Consumer, Kinds};
+use bursar_events::relay::{Settings, republish};
+use bursar_events::{Event, HandlerError};
+use bursar_status::correlation;
+use redis::AsyncCommands;
+use redis::streams::{StreamId, StreamRangeReply};
+use sqlx::Executor;
+use time::OffsetDateTime;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::fixture::{
+    Fixture, GROUP, assert_in_order, event, event_of, eventually, record,
+};
+
+/// Every event takes effect once and in its aggregate's order.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_take_effect_once_and_in_order() {
+    let fixture = Fixture::new().await;
+    let relay = fixture.relay();
+    let consumer = fixture.consume(fixture.consumer(), record);
+    let ids: Vec<Uuid> = (0..10).map(|_| Uuid::now_v7()).collect();
+    for version in 1..=30 {
+        let events: Vec<_> = ids.iter().map(|&id| event(id, version)).collect();
+        fixture.append(&events).await;
+    }
+    let effects = fixture.until_effects(300).await;
+    fixture.until_acknowledged(GROUP).await;
+    consumer.stop().await;
+    relay.stop().await;
+    let last = ids.iter().map(|&id| (id, 30)).collect();
+    assert_eq!(assert_in_order(&effects, &last), 0);
+    assert_eq!(fixture.effects().await.len(), 300);
+}
+
+/// A relay that dies after it published and before it deleted publishes again;
+/// the consumer does not handle again.
+#[tokio::test]
+async fn a_crash_of_the_relay_makes_no_second_effect() {
+    let fixture = Fixture::new().await;
+    let id = Uuid::now_v7();
+    // The relay may not delete: it stays between publishing and deleting.
+    let revoke = "REVOKE DELETE ON outbox FROM bursar_events_test";
+    fixture.owner.execute(revoke).await.unwrap();
+    let relay = fixture.relay();
+    fixture.append(&[event(id, 1), event(id, 2)]).await;
+    eventually("the events are published", || async {
+        (fixture.published().await.len() >= 2).then_some(())
+    })
+    .await;
+    relay.kill().await;
+    let grant = "GRANT DELETE ON outbox TO bursar_events_test";
+    fixture.owner.execute(grant).await.unwrap();
+
+    let relay = fixture.relay();
+    let consumer = fixture.consume(fixture.consumer(), record);
+    fixture.append(&[event(id, 3)]).await;
+    fixture.until_published().await;
+    fixture.until_effects(3).await;
+    fixture.until_acknowledged(GROUP).await;
+    let again = assert_in_order(&fixture.published().await, &HashMap::from([(id, 3)]));
+    assert!(again >= 2, "published again: {again}");
+    assert_eq!(fixture.effects().await, [(id, 1), (id, 2), (id, 3)]);
+    consumer.stop().await;
+    relay.stop().await;
+}
+
+/// Events that come again, after a commit that Redis did not hear of, change
+/// nothing, with and without the inbox's own rows.
+#[tokio::test]
+async fn a_second_delivery_has_no_effect() {
+    let fixture = Fixture::new().await;
+    let relay = fixture.relay();
+    let id = Uuid::now_v7();
+    fixture.append(&[event(id, 1), event(id, 2)]).await;
+    let consumer = fixture.consume(fixture.consumer(), record);
+    fixture.until_effects(2).await;
+    fixture.until_acknowledged(GROUP).await;
+
+    let mut connection = fixture.pool.acquire().await.unwrap();
+    for round in 0..2_u64 {
+        let since = OffsetDateTime::now_utc() - Duration::from_secs(60);
+        assert_eq!(republish(&mut connection, since).await.unwrap(), 2 + round);
+        fixture.until_published().await;
+        let next = event(id, 3 + i64::try_from(round).unwrap());
+        fixture.append(&[next]).await;
+        fixture.until_effects(3 + usize::try_from(round).unwrap()).await;
+        let deleted = bursar_events::inbox::delete_old(
+            &mut connection,
+            OffsetDateTime::now_utc() + Duration::from_secs(60),
+            100,
+        )
+        .await
+        .unwrap();
+        assert!(deleted > 0);
+    }
+    fixture.until_acknowledged(GROUP).await;
+    assert_eq!(fixture.effects().await, [(id, 1), (id, 2), (id, 3), (id, 4)]);
+    consumer.stop().await;
+    relay.stop().await;
+}
+
+/// An instance dies with events in its hands; another takes over when the
+/// lease is over and goes on where it stood.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_instance_takes_over() {
+    let fixture = Fixture::new().await;
+    let relay = fixture.relay();
+    let reached = Arc::new(Notify::new());
+    let reaching = Arc::clone(&reached);
+    let first = fixture.consume(fixture.consumer(), move |connection, event| {
+        let reaching = Arc::clone(&reaching);
+        Box::pin(async move {
+            record(connection, event).await?;
+            if event.version == 5 {
+                // Written and not committed: here it dies.
+                reaching.notify_one();
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        })
+    });
+    let ids: Vec<Uuid> = (0..3).map(|_| Uuid::now_v7()).collect();
+    for version in 1..=10 {
+        let events: Vec<_> = ids.iter().map(|&id| event(id, version)).collect();
+        fixture.append(&events).await;
+    }
+    reached.notified().await;
+    let second = fixture.consume(fixture.consumer(), record);
+    first.kill().await;
+    let effects = fixture.until_effects(30).await;
+    fixture.until_acknowledged(GROUP).await;
+    second.stop().await;
+    relay.stop().await;
+    let last = ids.iter().map(|&id| (id, 10)).collect();
+    assert_eq!(assert_in_order(&effects, &last), 0);
+}
+
+/// Two instances at once: one consumes, the other waits until it is stopped.
+#[tokio::test]
+async fn one_instance_at_a_time() {
+    let fixture = Fixture::new().await;
+    let relay = fixture.relay();
+    let settings = Consumer {
+        lease: Duration::from_secs(1),
+        ..fixture.consumer()
+    };
+    let (one, two) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let start = |count: &Arc<AtomicU32>| {
+        let count = Arc::clone(count);
+        fixture.consume(settings.clone(), move |connection, event| {
+            count.fetch_add(1, Ordering::SeqCst);
+            record(connection, event)
+        })
+    };
+    let id = Uuid::now_v7();
+    let first = start(&one);
+    fixture.append(&[event(id, 1)]).await;
+    fixture.until_effects(1).await;
+    let second = start(&two);
+    // Longer than the lease, so it must have been renewed.
+    for version in 2..=30 {
+        fixture.append(&[event(id, version)]).await;
+        fixture.until_effects(usize::try_from(version).unwrap()).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(two.load(Ordering::SeqCst), 0);
+    first.stop().await;
+    fixture.append(&[event(id, 31)]).await;
+    fixture.until_effects(31).await;
+    second.stop().await;
+    relay.stop().await;
+    assert_eq!(one.load(Ordering::SeqCst), 30);
+    assert_eq!(two.load(Ordering::SeqCst), 1);
+}
+
+/// A handler that fails for a while is tried again, and the other aggregates do
+/// not wait for it.
+#[tokio::test]
+async fn a_failing_event_is_tried_again() {
+    let fixture = Fixture::new().await;
+    let relay = fixture.relay();
+    let (failing, free) = (Uuid::now_v7(), Uuid::now_v7());
+    let attempts = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&attempts);
+    let consumer = Consumer {
+        first_wait: Duration::from_secs(1),
+        longest_wait: Duration::from_secs(1),
+        ..fixture.consumer()
+    };
+    let consumer = fixture.consume(consumer, move |connection, event| {
+        let attempts = Arc::clone(&counted);
+        Box::pin(async move {
+            record(connection, event).await?;
+            if event.aggregate_id == failing
+                && event.version == 1
+                && attempts.fetch_add(1, Ordering::SeqCst) < 2
+            {
+                return Err(HandlerError::retry("not yet"));
+            }
+            Ok(())
+        })
+    });
+    fixture.append(&[event(failing, 1), event(failing, 2)]).await;
+    fixture.append(&[event(free, 1), event(free, 2)]).await;
+    let effects = fixture.until_effects(4).await;
+    fixture.until_acknowledged(GROUP).await;
+    assert_eq!(effects, [(free, 1), (free, 2), (failing, 1), (failing, 2)]);
+    assert_eq!(attempts.load(Ordering::SeqCst), 3);
+    assert_eq!(fixture.stats().await.dead_letters, 0);
+    consumer.stop().await;
+    relay.stop().await;
+}
+
+/// A handler that hangs is given up, one that panics is caught; neither holds
+/// up the other aggregates.
+#[tokio::test]
+async fn hanging_and_panicking_handlers_are_contained() {
+    let fixture = Fixture::new().await;
+    let relay = fixture.relay();
+    let (hanging, panicking, free) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+    let consumer = Consumer {
+        handler_timeout: Duration::from_millis(500),
+        max_attempts: 2,
+        ..fixture.consumer()
+    };
+    let consumer = fixture.consume(consumer, move |connection, event| {
+        assert_ne!(event.aggregate_id, panicking, "the handler's own fault");
+        Box::pin(async move {
+            record(connection, event).await?;
+            if event.aggregate_id == hanging {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        })
+    });
+    fixture.append(&[event(hanging, 1), event(panicking, 1)]).await;
+    let events: Vec<_> = (1..=20).map(|version| event(free, version)).collect();
+    fixture.append(&events).await;
+    fixture.until_effects(20).await;
+    fixture.until_acknowledged(GROUP).await;
+    let errors: HashMap<Uuid, String> =
+        sqlx::query_as("SELECT aggregate_id, last_error FROM dead_letters WHERE attempts = 2")
+            .fetch_all(&fixture.pool)
+            .await
+            .unwrap()
+            .into_iter()
+            .collect();
+    assert_eq!(errors[&hanging], "the handler took longer than 500ms");
+    assert_eq!(errors[&panicking], "the handler panicked");
+    assert_in_order(&fixture.effects().await, &HashMap::from([(free, 20)]));
+    consumer.stop().await;
+    relay.stop().await;
+}
+
+/// Events of other kinds are acknowledged and counted for the order, and what
+/// is handled is not held up by them.
+#[tokio::test]
+async fn other_kinds_are_skipped() {
+    let fixture = Fixture::new().await;
+    let relay = fixture.relay();
+    let consumer = Consumer {
+        kinds: Kinds::Only(vec!["test.happened"]),
+        ..fixture.consumer()
+    };
+    let (mixed, ignored) = (Uuid::now_v7(), Uuid::now_v7());
+    let other = |id, version| event_of("test.ignored", id, version);
+    let consumer = fixture.consume(consumer, record);
+    let events: Vec<Event> = (1..=50).map(|version| other(ignored, version)).collect();
+    fixture.append(&events).await;
+    fixture.append(&[other(mixed, 1), event(mixed, 2)]).await;
+    fixture.until_effects(1).await;
+    // In batches of their own and together with others.
+    for versions in [3..=3, 4..=6, 7..=7] {
+        let events: Vec<Event> = versions.map(|version| other(mixed, version)).collect();
+        fixture.append(&events).await;
+        fixture.until_published().await;
+        fixture.until_acknowledged(GROUP).await;
+    }
+    fixture.append(&[event(mixed, 8), other(mixed, 9), event(mixed, 10)]).await;
+    let effects = fixture.until_effects(3).await;
+    fixture.until_acknowledged(GROUP).await;
+    assert_eq!(effects, [(mixed, 2), (mixed, 8), (mixed, 10)]);
+    let seen: Vec<(Uuid, i64)> =
+        sqlx::query_as("SELECT aggregate_id, version FROM inbox_aggregates")
+            .fetch_all(&fixture.pool)
+            .await
+            .unwrap();
+    assert_eq!(seen, [(mixed, 10)]);
+    consumer.stop().await;
+    relay.stop().await;
+}
+
+/// Adds an entry that is in the stream once more, at its end.
+async fn add_again(fixture: &Fixture, entry: &StreamId) {
+    let fields: Vec<(&String, Vec<u8>)> = entry
+        .map
+        .keys()
+        .map(|name| (name, entry.get(name).unwrap()))
+        .collect();
+    let _: String = fixture.redis().await.xadd(fixture.stream(), "*", &fields).await.unwrap();
+}
+
+/// A version that is missing is waited for; a group that comes later starts
+/// with what there is.
+#[tokio::test]
+async fn a_gap_is_waited_for() {
+    let fixture = Fixture::new().await;
+    let relay = fixture.relay();
+    let id = Uuid::now_v7();
+    let events: Vec<_> = (1..=5).map(|version| event(id, version)).collect();
+    fixture.append(&events).await;
+    fixture.until_published().await;
+    relay.stop().await;
+    // The stream lost versions 1, 2 and 4.
+    let mut redis = fixture.redis().await;
+    let entries: StreamRangeReply = redis.xrange_all(fixture.stream()).await.unwrap();
+    let entries = entries.ids;
+    for lost in [0, 1, 3] {
+        let _: usize = redis.xdel(fixture.stream(), &[&entries[lost].id]).await.unwrap();
+    }
+    let consumer = Consumer {
+        max_attempts: 100,
+        ..fixture.consumer()
+    };
+    let consumer = fixture.consume(consumer, record);
+    fixture.until_effects(1).await;
+    eventually("version 5 waits", || async {
+        let mut redis = fixture.redis().await;
+        let pending: redis::streams::StreamPendingReply =
+            redis.xpending(fixture.stream(), GROUP).await.unwrap();
+        (pending.count() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(fixture.effects().await, [(id, 3)]);
+    add_again(&fixture, &entries[3]).await;
+    let effects = fixture.until_effects(3).await;
+    assert_eq!(effects, [(id, 3), (id, 4), (id, 5)]);
+    fixture.until_acknowledged(GROUP).await;
+    consumer.stop().await;
+}
+
+/// A handler sees the event as it was written, and works under the correlation
+/// id of the request that caused it.
+#[tokio::test]
+async fn a_handler_knows_the_request() {
+    let fixture = Fixture::new().await;
+    let relay = fixture.relay();
+    let id = Uuid::now_v7();
+    let written = event(id, 1);
+    let expected = written.clone();
+    let consumer = fixture.consume(fixture.consumer(), move |connection, event| {
+        assert_eq!(correlation::current().as_str(), expected.correlation_id);
+        assert_eq!(event.id, expected.id);
+        assert_eq!(event.source, "bursar.test");
+        assert_eq!(event.actor, "service:test");
+        let data: UserRegistered = event.decode().unwrap();
+        assert_eq!(data.user_id, format!("{id}/1"));
+        let other = event.decode::<bursar_contracts::wallet::v1::WalletCreated>();
+        assert!(matches!(other, Err(HandlerError::Poison(_))));
+        record(connection, event)
+    });
+    fixture.append(&[written]).await;
+    fixture.until_effects(1).await;
+    consumer.stop().await;
+    relay.stop().await;
+}
+
+/// A stop lets the event that is being handled finish, and another instance
+/// goes on at once although the lease is long.
+#[tokio::test]
+async fn a_stop_finishes_what_is_under_way() {
+    let fixture = Fixture::new().await;
+    let long = Settings {
+        lease: Duration::from_secs(3600),
+        ..fixture.settings()
+    };
+    let relay = fixture.relay_with(fixture.redis.clone(), long);
+    let settings = Consumer {
+        lease: Duration::from_secs(3600),
+        ..fixture.consumer()
+    };
+    let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (entering, leaving) = (Arc::clone(&entered), Arc::clone(&leave));
+    let first = fixture.consume(settings.clone(), move |connection, event| {
+        let (entering, leaving) = (Arc::clone(&entering), Arc::clone(&leaving));
+        Box::pin(async move {
+            entering.notify_one();
+            leaving.notified().await;
+            record(connection, event).await
+        })
+    });
+    let id = Uuid::now_v7();
+    fixture.append(&[event(id, 1), event(id, 2)]).await;
+    entered.notified().await;
+    let stopping = tokio::spawn(first.stop());
+    leave.notify_one();
+    stopping.await.unwrap();
+    assert_eq!(fixture.effects().await, [(id, 1)]);
+    let second = fixture.consume(settings, record);
+    assert_eq!(fixture.until_effects(2).await, [(id, 1), (id, 2)]);
+    second.stop().await;
+    relay.stop().await;
+}
