@@ -6,7 +6,6 @@ use crate::envoy::extension;
 use crate::jwt;
 use crate::settings::{AccessLog, AccessLogFormat};
 
-const STANDARD_OUTPUT: &str = "/dev/stdout";
 const PATH: &str = "%PATH(NQ:ORIG_OR_PATH)%";
 
 /// The connection manager's access loggers.
@@ -16,15 +15,19 @@ pub(crate) fn loggers(settings: &AccessLog) -> Vec<Value> {
         AccessLogFormat::Text => json!({ "text_format_source": { "inline_string": text_line() } }),
         AccessLogFormat::Off => return Vec::new(),
     };
-    let path = settings
-        .path
-        .as_ref()
-        .map_or_else(|| STANDARD_OUTPUT.to_owned(), |path| path.display().to_string());
-    vec![extension(
-        "envoy.access_loggers.file",
-        "envoy.extensions.access_loggers.file.v3.FileAccessLog",
-        json!({ "path": path, "log_format": format }),
-    )]
+    let logger = match &settings.path {
+        Some(path) => extension(
+            "envoy.access_loggers.file",
+            "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+            json!({ "path": path.display().to_string(), "log_format": format }),
+        ),
+        None => extension(
+            "envoy.access_loggers.stdout",
+            "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+            json!({ "log_format": format }),
+        ),
+    };
+    vec![logger]
 }
 
 fn subject() -> String {

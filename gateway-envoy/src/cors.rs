@@ -44,7 +44,11 @@ const EXPOSED_HEADERS: [&str; 9] = [
 
 /// The filter.
 pub(crate) fn filter() -> Value {
-    extension(NAME, "envoy.extensions.filters.http.cors.v3.Cors", json!({}))
+    extension(
+        NAME,
+        "envoy.extensions.filters.http.cors.v3.Cors",
+        json!({}),
+    )
 }
 
 /// The route of every preflight. The filter answers it, but does not look at

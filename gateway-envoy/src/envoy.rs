@@ -28,7 +28,11 @@ pub(crate) fn extension(name: &str, message: &str, config: Value) -> Value {
 
 /// A duration in protobuf's JSON form, to the millisecond.
 pub(crate) fn duration(duration: Duration) -> Value {
-    json!(format!("{}.{:03}s", duration.as_secs(), duration.subsec_millis()))
+    json!(format!(
+        "{}.{:03}s",
+        duration.as_secs(),
+        duration.subsec_millis()
+    ))
 }
 
 /// A duration of whole seconds.

@@ -118,3 +118,50 @@ fn check_services(settings: &Settings, rpcs: &[contract::Rpc]) -> Result<(), Gen
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Settings {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/settings.toml");
+        Settings::read(Path::new(path)).unwrap()
+    }
+
+    fn check(settings: &Settings) -> Result<(), GenerateError> {
+        check_services(settings, &contract::rpcs().unwrap())
+    }
+
+    /// The example is complete, and says of every default what it is.
+    #[test]
+    fn the_example_has_the_defaults() {
+        let settings = example();
+        check(&settings).unwrap();
+        assert_eq!(settings.jwt, Jwt::default());
+        assert_eq!(settings.rate_limits, RateLimits::default());
+        assert_eq!(settings.limits, Limits::default());
+        assert_eq!(settings.access_log, AccessLog::default());
+    }
+
+    /// A service without an address, or an address without a service, is an
+    /// error now instead of a 503 later.
+    #[test]
+    fn settings_and_contract_fit() {
+        let mut settings = example();
+        let wallet = settings.services.remove("wallet").unwrap();
+        assert!(
+            matches!(check(&settings), Err(GenerateError::NoAddress(name, "grpc")) if name == "wallet")
+        );
+        settings
+            .services
+            .insert("wallet".to_owned(), wallet.clone());
+        settings.services.get_mut("identity").unwrap().http = None;
+        assert!(
+            matches!(check(&settings), Err(GenerateError::NoAddress(name, "http")) if name == "identity")
+        );
+        settings.services.insert("wallets".to_owned(), wallet);
+        assert!(
+            matches!(check(&settings), Err(GenerateError::UnknownService(name)) if name == "wallets")
+        );
+    }
+}

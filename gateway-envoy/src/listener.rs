@@ -93,7 +93,8 @@ fn connection_manager(settings: &Settings, rpcs: &[Rpc], descriptors: &Path) -> 
 
 /// Headers that mean something inside are never taken from outside.
 fn strip_inner_headers() -> Value {
-    let remove = |prefix: &str| json!({ "remove_on_match": { "key_matcher": { "prefix": prefix } } });
+    let remove =
+        |prefix: &str| json!({ "remove_on_match": { "key_matcher": { "prefix": prefix } } });
     let message = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation";
     json!({
         "name": "envoy.http.early_header_mutation.header_mutation",

@@ -178,7 +178,11 @@ mod tests {
             scale: NonZeroU32::new(1_000_000_000).unwrap(),
             ..RateLimits::default()
         };
-        assert!(classes(&settings).iter().all(|(_, _, number)| *number == u32::MAX));
+        assert!(
+            classes(&settings)
+                .iter()
+                .all(|(_, _, number)| *number == u32::MAX)
+        );
     }
 
     /// Off means that the filter is not there at all.

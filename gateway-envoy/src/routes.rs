@@ -47,12 +47,18 @@ const BACKOFF_MAX: Duration = Duration::from_millis(250);
 /// All routes, in the order in which they are tried.
 pub(crate) fn routes(settings: &Settings, rpcs: &[Rpc]) -> Vec<Value> {
     let routed: Vec<&Rpc> = rpcs.iter().filter(|rpc| rpc.is_routed()).collect();
-    let development = DEVELOPMENT_SERVICES.iter().map(|prefix| development_route(prefix));
+    let development = DEVELOPMENT_SERVICES
+        .iter()
+        .map(|prefix| development_route(prefix));
     routed
         .iter()
         .map(|rpc| rpc_route(rpc))
         .chain(cors::preflight_route(&settings.cors))
-        .chain(PLAIN_ROUTES.iter().map(|route| plain_route(route, settings)))
+        .chain(
+            PLAIN_ROUTES
+                .iter()
+                .map(|route| plain_route(route, settings)),
+        )
         .chain(rest_routes(&routed))
         .chain(development.filter(|_| settings.reflection))
         .chain(wrong_method_routes(&routed))
@@ -129,7 +135,9 @@ fn rest_routes(rpcs: &[&Rpc]) -> Vec<Value> {
 /// A REST path with a method it does not take: 405, and which it takes.
 fn wrong_method_routes(rpcs: &[&Rpc]) -> Vec<Value> {
     let mut methods: BTreeMap<String, (Template, Vec<&str>)> = BTreeMap::new();
-    let plain = PLAIN_ROUTES.iter().map(|route| (template_of(route), route.method));
+    let plain = PLAIN_ROUTES
+        .iter()
+        .map(|route| (template_of(route), route.method));
     let bindings = rpcs.iter().flat_map(|rpc| &rpc.bindings);
     for (template, method) in bindings
         .map(|binding| (binding.template.clone(), binding.method))
@@ -208,7 +216,10 @@ fn only_answered() -> Map<String, Value> {
 
 /// Takes a filter out of the chain of the requests that match a route at first.
 fn disabled() -> Value {
-    typed("envoy.config.route.v3.FilterConfig", json!({ "disabled": true }))
+    typed(
+        "envoy.config.route.v3.FilterConfig",
+        json!({ "disabled": true }),
+    )
 }
 
 fn metadata(class: &str, cost: u32) -> Value {
@@ -220,9 +231,12 @@ fn path_match(template: &Template, method: Option<&str>) -> Value {
         PathPattern::Exact(path) => ("path", json!(path)),
         PathPattern::Regex(regex) => ("safe_regex", json!({ "regex": regex })),
     };
-    let method = method
-        .map(|method| json!({ "name": ":method", "string_match": { "exact": method } }));
-    let headers: Vec<Value> = method.into_iter().chain([content_type_is_grpc(false)]).collect();
+    let method =
+        method.map(|method| json!({ "name": ":method", "string_match": { "exact": method } }));
+    let headers: Vec<Value> = method
+        .into_iter()
+        .chain([content_type_is_grpc(false)])
+        .collect();
     json!({ key: value, "headers": headers })
 }
 
@@ -278,4 +292,82 @@ pub(crate) fn table(rpcs: &[Rpc]) -> String {
         writeln!(table, "{}", line.join(" ")).expect("writing to a string never fails");
         table
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract;
+
+    fn all() -> (Vec<Rpc>, Vec<Value>) {
+        let rpcs = contract::rpcs().unwrap();
+        let settings = Settings::read(std::path::Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/examples/settings.toml"
+        )));
+        let routes = routes(&settings.unwrap(), &rpcs);
+        (rpcs, routes)
+    }
+
+    /// Every RPC has one route, or none when it is internal; public ones, and
+    /// only those, are exempt from tokens.
+    #[test]
+    fn every_rpc_has_one_route() {
+        let (rpcs, routes) = all();
+        for rpc in &rpcs {
+            let is_its = |route: &&Value| route["match"]["path"] == *rpc.path;
+            let own: Vec<&Value> = routes.iter().filter(is_its).collect();
+            assert_eq!(own.len(), usize::from(rpc.is_routed()), "{}", rpc.path);
+            for route in own {
+                let exempt = &route["typed_per_filter_config"][jwt::NAME]["disabled"];
+                assert_eq!(
+                    exempt.as_bool().unwrap_or(false),
+                    rpc.is_public(),
+                    "{}",
+                    rpc.path
+                );
+                assert_eq!(
+                    route["metadata"]["filter_metadata"][METADATA]["class"],
+                    rpc.rate_class()
+                );
+            }
+        }
+    }
+
+    /// Only reads are sent again when a service may have seen them.
+    #[test]
+    fn writes_are_not_repeated() {
+        let (rpcs, routes) = all();
+        for rpc in rpcs.iter().filter(|rpc| rpc.is_routed()) {
+            let route = routes
+                .iter()
+                .find(|route| route["name"] == *rpc.path)
+                .unwrap();
+            let retry_on = route["route"]["retry_policy"]["retry_on"].as_str().unwrap();
+            let is_get = rpc.bindings.iter().all(|binding| binding.method == "GET");
+            assert_eq!(retry_on == RETRY_READ, is_get, "{}", rpc.path);
+        }
+    }
+
+    /// Nothing is asked for a token before it is known what it is, and nothing
+    /// else is exempt.
+    #[test]
+    fn exemptions_are_few() {
+        let (rpcs, routes) = all();
+        let exempt =
+            |route: &&Value| route["typed_per_filter_config"][jwt::NAME]["disabled"] == true;
+        for route in routes.iter().filter(exempt) {
+            let name = route["name"].as_str().unwrap();
+            let is_public = rpcs.iter().any(|rpc| rpc.path == name && rpc.is_public());
+            let is_plain = PLAIN_ROUTES
+                .iter()
+                .any(|plain| name.ends_with(plain.template));
+            let is_development = DEVELOPMENT_SERVICES.contains(&name);
+            let leads_nowhere = route.get("direct_response").is_some();
+            assert!(
+                is_public || is_plain || is_development || leads_nowhere,
+                "{name}"
+            );
+        }
+    }
 }

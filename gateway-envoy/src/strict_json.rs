@@ -241,3 +241,65 @@ fn scalar_kind(field: &FieldDescriptor) -> Option<&'static str> {
 fn quoted(name: &str) -> String {
     format!("\"{name}\"")
 }
+
+#[cfg(test)]
+mod tests {
+    use bursar_contracts::policy::pool;
+
+    use super::*;
+
+    fn fields_of(message: &str) -> BTreeMap<String, String> {
+        let message = pool().get_message_by_name(message).unwrap();
+        let mut messages = BTreeMap::new();
+        add_message(&message, &mut messages);
+        messages
+    }
+
+    /// Each kind of field has the JSON form that proto3 gives it.
+    #[test]
+    fn fields_are_known_by_their_json_form() {
+        let money = &fields_of("bursar.type.v1.Money")["bursar.type.v1.Money"];
+        assert!(
+            money.contains(r#"["minor_units"]={name="minor_units",kind="int64"}"#),
+            "{money}"
+        );
+        assert!(
+            money.contains(r#"["minorUnits"]={name="minor_units",kind="int64"}"#),
+            "{money}"
+        );
+        let retry = &fields_of("google.rpc.RetryInfo")["google.rpc.RetryInfo"];
+        assert!(
+            retry.contains(r#"["retry_delay"]={name="retry_delay",kind="string"}"#),
+            "{retry}"
+        );
+        let info = &fields_of("google.rpc.ErrorInfo")["google.rpc.ErrorInfo"];
+        assert!(
+            info.contains(r#"["metadata"]={name="metadata",kind="any"}"#),
+            "{info}"
+        );
+        let request = fields_of("google.rpc.BadRequest");
+        let violation =
+            r#"kind="message",message="google.rpc.BadRequest.FieldViolation",list=true"#;
+        assert!(
+            request["google.rpc.BadRequest"].contains(violation),
+            "{request:?}"
+        );
+        assert!(request.contains_key("google.rpc.BadRequest.FieldViolation"));
+    }
+
+    /// A list call takes in its query what its path does not carry.
+    #[test]
+    fn the_query_takes_the_rest() {
+        let rpcs = crate::contract::rpcs().unwrap();
+        let find = |name: &str| rpcs.iter().find(|rpc| rpc.path.ends_with(name)).unwrap();
+        let entries = find("/ListEntries");
+        let query = query_fields(entries, &entries.bindings[0]);
+        assert!(
+            query.contains(r#"["page_size"]={name="page_size",kind="int32"}"#),
+            "{query}"
+        );
+        assert!(!query.contains("wallet_id"), "{query}");
+        let transfer = find("/CreateTransfer");
+        assert_eq!(query_fields(transfer, &transfer.bindings[0]), "");
+    }
+}

@@ -90,7 +90,10 @@ impl Template {
     pub(crate) fn precedence(&self) -> (bool, bool, &str) {
         let is_exact = matches!(self.pattern, PathPattern::Exact(_));
         let last = self.text.rsplit('/').next().unwrap_or_default();
-        let has_verb = last.rsplit('}').next().is_some_and(|tail| tail.contains(':'));
+        let has_verb = last
+            .rsplit('}')
+            .next()
+            .is_some_and(|tail| tail.contains(':'));
         (!is_exact, !has_verb, &self.text)
     }
 }
@@ -149,8 +152,12 @@ mod tests {
     /// A verb is tried before the variable that would swallow it.
     #[test]
     fn the_particular_comes_first() {
-        let mut templates = ["/a/{b}", "/a/{b}:go", "/a/z"].map(|text| Template::parse(text).unwrap());
+        let mut templates =
+            ["/a/{b}", "/a/{b}:go", "/a/z"].map(|text| Template::parse(text).unwrap());
         templates.sort_by(|left, right| left.precedence().cmp(&right.precedence()));
-        assert_eq!(templates.map(|template| template.text), ["/a/z", "/a/{b}:go", "/a/{b}"]);
+        assert_eq!(
+            templates.map(|template| template.text),
+            ["/a/z", "/a/{b}:go", "/a/{b}"]
+        );
     }
 }

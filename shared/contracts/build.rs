@@ -36,11 +36,15 @@ fn main() -> Result<()> {
     let pool = DescriptorPool::decode(encoded.as_slice())?;
     check_policies(&pool)?;
 
+    let secretive = messages_with_secrets(&pool)?;
+    write_debug_impls(&secretive, &out_dir)?;
+
     let mut set = prost_types::FileDescriptorSet::decode(encoded.as_slice())?;
     set.file
         .retain(|file| !NOT_GENERATED.contains(&file.package()));
     tonic_prost_build::configure()
         .codec_path("crate::codec::ContractCodec")
+        .skip_debug(&secretive)
         .include_file("contract.rs")
         .compile_fds(set)?;
 
@@ -149,7 +153,9 @@ fn check_policy(method: &MethodDescriptor, policy: &DynamicMessage) -> Result<()
 /// Writes `Checked` for every message that an RPC takes or returns: requests
 /// are validated when they are decoded, responses are not.
 fn write_checked_impls(pool: &DescriptorPool, out_dir: &Path) -> Result<()> {
-    let validated = fs::read_to_string(out_dir.join("validate_impl.rs"))?;
+    let generated = fs::read_to_string(out_dir.join("validate_impl.rs"))?;
+    // The generator breaks its lines where it likes.
+    let validated = generated.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut requests = BTreeSet::new();
     let mut responses = BTreeSet::new();
     for method in pool
@@ -162,7 +168,14 @@ fn write_checked_impls(pool: &DescriptorPool, out_dir: &Path) -> Result<()> {
     let mut code = String::new();
     for name in requests.union(&responses) {
         let path = rust_path(name);
-        let rules = validated.contains(&format!(" for {path} "));
+        let rules = validated.contains(&format!(" for {path} {{"));
+        let message = pool
+            .get_message_by_name(name)
+            .context("the message comes from this pool")?;
+        ensure!(
+            rules || !has_rules(&message),
+            "{name} has bounds, but nothing was generated that checks them"
+        );
         let body = if requests.contains(name) && rules {
             "::prost_protovalidate::Validate::validate(self)"
         } else {
@@ -175,6 +188,52 @@ fn write_checked_impls(pool: &DescriptorPool, out_dir: &Path) -> Result<()> {
         ));
     }
     fs::write(out_dir.join("checked_impl.rs"), code)?;
+    Ok(())
+}
+
+/// Whether a message itself has bounds; what it contains is checked with it.
+fn has_rules(message: &prost_reflect::MessageDescriptor) -> bool {
+    message.fields().any(|field| {
+        let options = field.options();
+        options
+            .extensions()
+            .any(|(extension, _)| extension.full_name() == "buf.validate.field")
+    })
+}
+
+/// The messages that have a field marked as a secret.
+fn messages_with_secrets(pool: &DescriptorPool) -> Result<Vec<String>> {
+    let extension = pool
+        .get_extension_by_name("bursar.options.v1.field")
+        .context("bursar.options.v1.field is not defined")?;
+    let is_secret = |field: prost_reflect::FieldDescriptor| {
+        let options = field.options();
+        let value = options.get_extension(&extension);
+        let policy = value.as_message();
+        let secret = policy.and_then(|policy| policy.get_field_by_name("secret"));
+        secret.is_some_and(|secret| *secret == Value::Bool(true))
+    };
+    Ok(pool
+        .all_messages()
+        .filter(|message| message.fields().any(is_secret))
+        .map(|message| message.full_name().to_owned())
+        .collect())
+}
+
+/// Writes a `Debug` that shows nothing for messages with secrets, so that no log
+/// can.
+fn write_debug_impls(messages: &[String], out_dir: &Path) -> Result<()> {
+    let mut code = String::new();
+    for message in messages {
+        let path = rust_path(message);
+        let name = message.rsplit('.').next().unwrap_or(message);
+        code.push_str(&format!(
+            "impl ::core::fmt::Debug for crate::{path} {{\n    fn fmt(&self, formatter: &mut \
+             ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {{\n        \
+             formatter.debug_struct(\"{name}\").finish_non_exhaustive()\n    }}\n}}\n"
+        ));
+    }
+    fs::write(out_dir.join("debug_impl.rs"), code)?;
     Ok(())
 }
 

@@ -27,7 +27,10 @@ fn refused(answer: &Answer, field: &str) {
     assert_eq!(named, field, "{answer:?}");
     assert!(!description.is_empty());
     let message = answer.json()["message"].as_str().unwrap().to_owned();
-    assert!(message.contains(field) && message.contains(description.as_str()), "{message}");
+    assert!(
+        message.contains(field) && message.contains(description.as_str()),
+        "{message}"
+    );
 }
 
 /// 64-bit integers come as numbers or as strings, and go as strings.
@@ -38,14 +41,20 @@ async fn integers_are_numbers_or_strings() {
         let answer = send(&edge, transfer(minor_units)).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let transaction = &answer.json()["transaction"];
-        assert_eq!(transaction["amount"], json!({ "currency_code": "EUR", "minor_units": "1000" }));
+        assert_eq!(
+            transaction["amount"],
+            json!({ "currency_code": "EUR", "minor_units": "1000" })
+        );
         assert_eq!(transaction["state"], "TRANSACTION_STATE_COMPLETED");
         // Fields that are zero are there all the same.
         assert_eq!(transaction["version"], "0");
         assert_eq!(transaction["description"], "");
     }
     let answer = send(&edge, transfer("1000000000000000")).await;
-    assert_eq!(answer.json()["transaction"]["amount"]["minor_units"], "1000000000000000");
+    assert_eq!(
+        answer.json()["transaction"]["amount"]["minor_units"],
+        "1000000000000000"
+    );
 }
 
 /// A misspelt field is an error, at any depth, also in camel case twice over.
@@ -53,25 +62,48 @@ async fn integers_are_numbers_or_strings() {
 async fn unknown_fields_are_refused() {
     let edge = Edge::start().await;
     refused(&send(&edge, r#"{"from":"x"}"#).await, "from");
-    refused(&send(&edge, r#"{"amount":{"minor_unit":1}}"#).await, "amount.minor_unit");
-    refused(&send(&edge, r#"{"from\u005fwallet_id":"x"}"#).await, r"from\u005fwallet_id");
-    refused(&send(&edge, r#"{"amount":{"minor_units":1,"minor_units":2}}"#).await, "amount.minor_units");
-    refused(&send(&edge, r#"{"amount":{"minor_units":1,"minorUnits":2}}"#).await, "amount.minorUnits");
+    refused(
+        &send(&edge, r#"{"amount":{"minor_unit":1}}"#).await,
+        "amount.minor_unit",
+    );
+    refused(
+        &send(&edge, r#"{"from\u005fwallet_id":"x"}"#).await,
+        r"from\u005fwallet_id",
+    );
+    refused(
+        &send(&edge, r#"{"amount":{"minor_units":1,"minor_units":2}}"#).await,
+        "amount.minor_units",
+    );
+    refused(
+        &send(&edge, r#"{"amount":{"minor_units":1,"minorUnits":2}}"#).await,
+        "amount.minorUnits",
+    );
 }
 
 /// A value of the wrong type, or beyond its type, is named with its field.
 #[tokio::test]
 async fn wrong_types_are_refused() {
     let edge = Edge::start().await;
-    let overflowing = ["9223372036854775808", "-9223372036854775809", "\"99999999999999999999\""];
-    let no_integers = ["1.5", "1e3", "\"\"", "\"ten\"", "true", "\"1 \"", "\"0x10\""];
+    let overflowing = [
+        "9223372036854775808",
+        "-9223372036854775809",
+        "\"99999999999999999999\"",
+    ];
+    let no_integers = [
+        "1.5", "1e3", "\"\"", "\"ten\"", "true", "\"1 \"", "\"0x10\"",
+    ];
     for value in overflowing.into_iter().chain(no_integers) {
         refused(&send(&edge, transfer(value)).await, "amount.minor_units");
     }
     for value in ["[1]", "{}", "[]"] {
         refused(&send(&edge, transfer(value)).await, "amount.minor_units");
     }
-    for body in [r#"{"amount":5}"#, r#"{"amount":"5"}"#, r#"{"amount":[]}"#, r#"{"amount":true}"#] {
+    for body in [
+        r#"{"amount":5}"#,
+        r#"{"amount":"5"}"#,
+        r#"{"amount":[]}"#,
+        r#"{"amount":true}"#,
+    ] {
         refused(&send(&edge, body).await, "amount");
     }
     for body in [
@@ -89,9 +121,24 @@ async fn wrong_types_are_refused() {
 async fn malformed_json_is_refused() {
     let edge = Edge::start().await;
     for body in [
-        "{", " \n", "[]", "\"x\"", "7", "true", "{}x", "{'a':1}", "{a:1}", "{\"\u{1}\":1}", "<a/>",
-        r#"{"amount":}"#, r#"{"description":"\x"}"#, r#"{"description":"a}"#, r#"{"description":nul}"#,
-        r#"{"amount":{"minor_units":01}}"#, r#"{"description":"a",}"#, r#"{"description" "a"}"#,
+        "{",
+        " \n",
+        "[]",
+        "\"x\"",
+        "7",
+        "true",
+        "{}x",
+        "{'a':1}",
+        "{a:1}",
+        "{\"\u{1}\":1}",
+        "<a/>",
+        r#"{"amount":}"#,
+        r#"{"description":"\x"}"#,
+        r#"{"description":"a}"#,
+        r#"{"description":nul}"#,
+        r#"{"amount":{"minor_units":01}}"#,
+        r#"{"description":"a",}"#,
+        r#"{"description" "a"}"#,
     ] {
         let answer = send(&edge, body).await;
         assert_eq!(answer.error(400, 3), "INVALID_FIELD", "{body}: {answer:?}");
@@ -101,7 +148,10 @@ async fn malformed_json_is_refused() {
     let body = Value::Object(serde_json::Map::from_iter([(hostile.to_owned(), json!(1))]));
     let answer = send(&edge, body.to_string()).await;
     assert_eq!(answer.error(400, 3), "INVALID_FIELD");
-    assert!(answer.violations()[0].0.starts_with(r#"a\"}],\"code\":0,"#), "{answer:?}");
+    assert!(
+        answer.violations()[0].0.starts_with(r#"a\"}],\"code\":0,"#),
+        "{answer:?}"
+    );
     let deep = format!("{{\"amount\":{}", "{\"amount\":".repeat(5000));
     assert_eq!(send(&edge, deep).await.error(400, 3), "INVALID_FIELD");
     let deep = format!("{{\"description\":{}", "[".repeat(100_000));
@@ -114,20 +164,42 @@ async fn without_a_body_the_service_answers() {
     let edge = Edge::start().await;
     for body in ["", "{}"] {
         let answer = send(&edge, body).await;
-        assert_eq!(answer.error(400, 3), "INVALID_FIELD", "{body:?}: {answer:?}");
-        let fields: Vec<String> = answer.violations().into_iter().map(|(field, _)| field).collect();
-        assert_eq!(fields, ["from_wallet_id", "to_wallet_id", "amount"], "{body:?}");
+        assert_eq!(
+            answer.error(400, 3),
+            "INVALID_FIELD",
+            "{body:?}: {answer:?}"
+        );
+        let fields: Vec<String> = answer
+            .violations()
+            .into_iter()
+            .map(|(field, _)| field)
+            .collect();
+        assert_eq!(
+            fields,
+            ["from_wallet_id", "to_wallet_id", "amount"],
+            "{body:?}"
+        );
     }
-    let call = edge.rest.call("POST", TRANSFERS).token(&edge.token("usr_1"));
+    let call = edge
+        .rest
+        .call("POST", TRANSFERS)
+        .token(&edge.token("usr_1"));
     assert_eq!(call.send().await.violations().len(), 3);
     // The bounds are the service's, and come in the same form.
     let answer = send(&edge, transfer("-5")).await;
     assert_eq!(answer.error(400, 3), "INVALID_FIELD");
     assert_eq!(answer.violations()[0].0, "amount.minor_units");
     // Escapes, other alphabets and null are JSON as good as any.
-    let body = transfer("1").replace("{\"from", r#"{"description":"\u00fc\n\"é😀","amount":null,"from"#);
+    let body = transfer("1").replace(
+        "{\"from",
+        r#"{"description":"\u00fc\n\"é😀","amount":null,"from"#,
+    );
     let answer = send(&edge, body.replace(r#""amount":null,"#, "")).await;
-    assert_eq!(answer.json()["transaction"]["description"], "ü\n\"é😀", "{answer:?}");
+    assert_eq!(
+        answer.json()["transaction"]["description"],
+        "ü\n\"é😀",
+        "{answer:?}"
+    );
     let answer = send(&edge, body).await;
     refused(&answer, "amount");
 }
@@ -140,17 +212,39 @@ async fn queries_are_checked() {
     let answer = get("/api/v1/wallet/wallets?page_size=7&page_token=").await;
     assert_eq!(answer.json()["next_page_token"], "after 7", "{answer:?}");
     for value in ["abc", "2147483648", "-2147483649", "1.5", "", "%31%3B"] {
-        refused(&get(&format!("/api/v1/wallet/wallets?page_size={value}")).await, "page_size");
+        refused(
+            &get(&format!("/api/v1/wallet/wallets?page_size={value}")).await,
+            "page_size",
+        );
     }
-    refused(&get("/api/v1/wallet/wallets?page_size=1&page_size=2").await, "page_size");
+    refused(
+        &get("/api/v1/wallet/wallets?page_size=1&page_size=2").await,
+        "page_size",
+    );
     refused(&get("/api/v1/wallet/wallets?size=1").await, "size");
     refused(&get("/api/v1/admin/tickets?status=FOO").await, "status");
-    assert_eq!(get("/api/v1/admin/tickets?status=TICKET_STATUS_OPEN").await.status, 200);
+    assert_eq!(
+        get("/api/v1/admin/tickets?status=TICKET_STATUS_OPEN")
+            .await
+            .status,
+        200
+    );
     let entries = format!("/api/v1/wallet/wallets/{KNOWN_WALLET}/entries");
-    assert_eq!(get(&format!("{entries}?page_size=1&page_token=a%20b")).await.status, 200);
+    assert_eq!(
+        get(&format!("{entries}?page_size=1&page_token=a%20b"))
+            .await
+            .status,
+        200
+    );
     // What the path says, the query may not say again.
-    refused(&get(&format!("{entries}?wallet_id=other")).await, "wallet_id");
+    refused(
+        &get(&format!("{entries}?wallet_id=other")).await,
+        "wallet_id",
+    );
     // A call whose body is the whole request takes nothing else.
     let call = edge.rest.post(&format!("{TRANSFERS}?description=x"), "{}");
-    refused(&call.token(&edge.token("usr_1")).send().await, "description");
+    refused(
+        &call.token(&edge.token("usr_1")).send().await,
+        "description",
+    );
 }

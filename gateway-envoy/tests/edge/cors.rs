@@ -11,12 +11,18 @@ fn preflight(edge: &Edge, path: &str, method: &str, origin: &str) -> Call {
         .call("OPTIONS", path)
         .header("origin", origin)
         .header("access-control-request-method", method)
-        .header("access-control-request-headers", "authorization,idempotency-key")
+        .header(
+            "access-control-request-headers",
+            "authorization,idempotency-key",
+        )
 }
 
 fn list(answer: &Answer, name: &str) -> Vec<String> {
     let value = answer.header(name).unwrap_or_default();
-    value.split(',').map(|item| item.trim().to_owned()).collect()
+    value
+        .split(',')
+        .map(|item| item.trim().to_owned())
+        .collect()
 }
 
 /// A preflight needs no token and passes for REST paths, with variables and
@@ -35,7 +41,12 @@ async fn preflights_are_answered() {
         assert_eq!(answer.header(ALLOWED), Some(ORIGIN), "{path}");
         assert!(list(&answer, "access-control-allow-methods").contains(&method.to_owned()));
         let headers = list(&answer, "access-control-allow-headers");
-        for wanted in ["authorization", "idempotency-key", "content-type", "x-grpc-web"] {
+        for wanted in [
+            "authorization",
+            "idempotency-key",
+            "content-type",
+            "x-grpc-web",
+        ] {
             assert!(headers.contains(&wanted.to_owned()), "{wanted}");
         }
         assert_eq!(answer.header("access-control-allow-credentials"), None);
@@ -57,8 +68,15 @@ async fn other_origins_are_not_allowed() {
 #[tokio::test]
 async fn answers_expose_their_headers() {
     let edge = Edge::start_with(|_| {}).await;
-    let call = || edge.rest.get("/api/v1/wallet/wallets").header("origin", ORIGIN);
-    for answer in [call().token(&edge.token("usr_1")).send().await, call().send().await] {
+    let call = || {
+        edge.rest
+            .get("/api/v1/wallet/wallets")
+            .header("origin", ORIGIN)
+    };
+    for answer in [
+        call().token(&edge.token("usr_1")).send().await,
+        call().send().await,
+    ] {
         assert_eq!(answer.header(ALLOWED), Some(ORIGIN), "{answer:?}");
         let exposed = list(&answer, "access-control-expose-headers");
         for wanted in [

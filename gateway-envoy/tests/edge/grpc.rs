@@ -23,10 +23,19 @@ async fn grpc_calls_pass() {
     let mut client = WalletServiceClient::new(edge.channel().await);
     let request = bearer(known_wallet(), &edge.token("usr_1"));
     let answer = client.get_wallet(request).await.unwrap();
-    assert_eq!(answer.metadata().get("seen-x-bursar-subject").unwrap(), "usr_1");
-    assert_eq!(answer.get_ref().wallet.as_ref().unwrap().wallet_id, KNOWN_WALLET);
+    assert_eq!(
+        answer.metadata().get("seen-x-bursar-subject").unwrap(),
+        "usr_1"
+    );
+    assert_eq!(
+        answer.get_ref().wallet.as_ref().unwrap().wallet_id,
+        KNOWN_WALLET
+    );
 
-    let status = client.get_wallet(Request::new(known_wallet())).await.unwrap_err();
+    let status = client
+        .get_wallet(Request::new(known_wallet()))
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
     assert_eq!(reason(&status), "UNAUTHENTICATED");
 }
@@ -39,7 +48,10 @@ async fn shorter_deadlines_win() {
     let mut request = bearer(known_wallet(), &edge.token("usr_1"));
     request.set_timeout(std::time::Duration::from_millis(700));
     let answer = client.get_wallet(request).await.unwrap();
-    assert_eq!(answer.metadata().get("seen-grpc-timeout").unwrap(), "700000u");
+    assert_eq!(
+        answer.metadata().get("seen-grpc-timeout").unwrap(),
+        "700000u"
+    );
 }
 
 /// A browser's gRPC-Web call gets the message, or the error with its details.

@@ -25,7 +25,9 @@ async fn requests_have_ids() {
 async fn metadata_are_headers() {
     let edge = Edge::start().await;
     let call = edge.rest.get(WALLETS).token(&edge.token("usr_1"));
-    let answer = call.header("Idempotency-Key", "again").header("traceparent", "00-a-b-01");
+    let answer = call
+        .header("Idempotency-Key", "again")
+        .header("traceparent", "00-a-b-01");
     let answer = answer.send().await;
     assert_eq!(answer.seen("idempotency-key"), Some("again"));
     assert_eq!(answer.seen("traceparent"), Some("00-a-b-01"));
@@ -36,7 +38,12 @@ async fn metadata_are_headers() {
 #[tokio::test]
 async fn answers_are_hardened() {
     let edge = Edge::start().await;
-    let good = edge.rest.get(WALLETS).token(&edge.token("usr_1")).send().await;
+    let good = edge
+        .rest
+        .get(WALLETS)
+        .token(&edge.token("usr_1"))
+        .send()
+        .await;
     let bad = edge.rest.get("/nothing").send().await;
     for answer in [good, bad] {
         assert_eq!(answer.header("cache-control"), Some("no-store"));

@@ -32,7 +32,10 @@ async fn spend(number: u32, mut call: impl AsyncFnMut() -> Answer) -> (u32, Answ
 /// The answer when a limit is spent: what to do, in headers and in the body.
 fn check_refusal(answer: &Answer, number: u32, most_seconds: u64) {
     assert_eq!(answer.error(429, 8), "RATE_LIMITED");
-    assert_eq!(answer.header("x-ratelimit-limit"), Some(number.to_string().as_str()));
+    assert_eq!(
+        answer.header("x-ratelimit-limit"),
+        Some(number.to_string().as_str())
+    );
     assert_eq!(answer.header("x-ratelimit-remaining"), Some("0"));
     assert!(answer.header("x-ratelimit-reset").is_some());
     let retry_after: u64 = answer.header("retry-after").unwrap().parse().unwrap();
@@ -66,10 +69,21 @@ async fn classes_have_their_numbers() {
     check_refusal(&refusal, 10, 6);
 
     // Another user has the whole of it.
-    let other = edge.rest.get(WALLETS).token(&edge.token("usr_2")).send().await;
-    assert_eq!((other.status, other.header("x-ratelimit-remaining")), (200, Some("99")));
+    let other = edge
+        .rest
+        .get(WALLETS)
+        .token(&edge.token("usr_2"))
+        .send()
+        .await;
+    assert_eq!(
+        (other.status, other.header("x-ratelimit-remaining")),
+        (200, Some("99"))
+    );
     // The key set is for everybody's library to fetch.
-    assert_eq!(edge.rest.get("/.well-known/jwks.json").send().await.status, 200);
+    assert_eq!(
+        edge.rest.get("/.well-known/jwks.json").send().await.status,
+        200
+    );
     assert_eq!(edge.rest.get("/healthz").send().await.status, 200);
 }
 
@@ -83,7 +97,12 @@ async fn a_class_has_one_bucket_for_all_protocols() {
     let request = ListWalletsRequest::default();
     let mut passed = 0;
     let status = loop {
-        let me = edge.rest.get("/api/v1/identity/me").token(&token).send().await;
+        let me = edge
+            .rest
+            .get("/api/v1/identity/me")
+            .token(&token)
+            .send()
+            .await;
         passed += u32::from(me.status == 200);
         match client.list_wallets(bearer(request.clone(), &token)).await {
             Ok(_) => passed += 1,
@@ -112,7 +131,9 @@ async fn addresses_cannot_be_made_up() {
     let login = async || {
         number += 1;
         let call = edge.rest.post(LOGIN, "{}");
-        call.header("x-forwarded-for", &format!("203.0.113.{number}")).send().await
+        call.header("x-forwarded-for", &format!("203.0.113.{number}"))
+            .send()
+            .await
     };
     let (passed, _) = spend(20, login).await;
     assert!((20..=21).contains(&passed), "{passed}");
@@ -128,7 +149,8 @@ async fn addresses_cannot_be_made_up() {
 /// Settings scale the numbers or switch the limits off.
 #[tokio::test]
 async fn limits_can_be_scaled_and_switched_off() {
-    let scaled = Edge::start_with(|settings| settings.rate_limits.scale = 3.try_into().unwrap()).await;
+    let scaled =
+        Edge::start_with(|settings| settings.rate_limits.scale = 3.try_into().unwrap()).await;
     let (passed, refusal) = spend(60, async || scaled.rest.post(LOGIN, "{}").send().await).await;
     assert!((60..=62).contains(&passed), "{passed}");
     check_refusal(&refusal, 60, 1);
@@ -136,6 +158,9 @@ async fn limits_can_be_scaled_and_switched_off() {
     let unlimited = Edge::start().await;
     for _ in 0..50 {
         let answer = unlimited.rest.post(LOGIN, "{}").send().await;
-        assert_eq!((answer.status, answer.header("x-ratelimit-limit")), (200, None));
+        assert_eq!(
+            (answer.status, answer.header("x-ratelimit-limit")),
+            (200, None)
+        );
     }
 }

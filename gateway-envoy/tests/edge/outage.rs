@@ -35,8 +35,14 @@ async fn a_restart_is_survived() {
     assert_eq!(answer.detail("RetryInfo").unwrap()["retry_delay"], "1s");
     let token = edge.token("usr_1");
     let mut client = WalletServiceClient::new(edge.channel().await);
-    let status = client.get_wallet(bearer(known_wallet(), &token)).await.unwrap_err();
-    assert_eq!((status.code(), reason(&status)), (Code::Unavailable, "UNAVAILABLE".to_owned()));
+    let status = client
+        .get_wallet(bearer(known_wallet(), &token))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (status.code(), reason(&status)),
+        (Code::Unavailable, "UNAVAILABLE".to_owned())
+    );
     let delay = status.get_error_details().retry_info().unwrap().retry_delay;
     assert_eq!(delay, Some(Duration::from_secs(1)));
     let web = call_grpc_web(&edge, GET_WALLET, &known_wallet(), Some(&token)).await;
@@ -63,7 +69,9 @@ async fn writes_in_flight_are_not_repeated() {
     let upstream = edge.upstream.take().unwrap();
     let arrived = upstream.arrivals();
     let crash = async {
-        let seen = until(Duration::from_secs(10), || async { (arrived.count() == 1).then_some(()) });
+        let seen = until(Duration::from_secs(10), || async {
+            (arrived.count() == 1).then_some(())
+        });
         seen.await.expect("the call arrives");
         upstream.crash().await;
     };
@@ -88,30 +96,64 @@ async fn without_keys_the_gateway_is_unavailable() {
     let mut client = WalletServiceClient::new(edge.channel().await);
     let request = bearer(known_wallet(), &edge.token("usr_1"));
     let status = client.get_wallet(request).await.unwrap_err();
-    assert_eq!((status.code(), reason(&status)), (Code::Unavailable, "UNAVAILABLE".to_owned()));
+    assert_eq!(
+        (status.code(), reason(&status)),
+        (Code::Unavailable, "UNAVAILABLE".to_owned())
+    );
     // A caller without a token is told so all the same.
     let answer = edge.rest.get("/api/v1/identity/me").send().await;
     assert_eq!(answer.error(401, 16), "UNAUTHENTICATED");
+}
+
+/// A gateway that fetches keys every second, and is about to do so again.
+async fn with_fresh_keys() -> Edge {
+    let mint = Mint::new();
+    let upstream = Upstream::start(mint.jwks());
+    Edge::start_before(mint, upstream, |settings| {
+        settings.rate_limits.enabled = false;
+        settings.jwt.jwks_cache_seconds = 1.try_into().unwrap();
+    })
+    .await
+}
+
+/// Waits until the keys were fetched so many times more.
+async fn fetched_again(edge: &Edge, times: u32) {
+    let fetches = edge.upstream.as_ref().unwrap().key_fetches();
+    let wanted = fetches.count() + times;
+    let done = until(Duration::from_secs(20), || async {
+        (fetches.count() >= wanted).then_some(())
+    });
+    done.await.expect("the keys are fetched again");
 }
 
 /// Keys that were fetched once last while identity is away, beyond the time
 /// after which they are fetched anew.
 #[tokio::test]
 async fn keys_outlive_identity() {
-    let mint = Mint::new();
-    let upstream = Upstream::start(mint.jwks());
-    let edge = Edge::start_before(mint, upstream, |settings| {
-        settings.rate_limits.enabled = false;
-        settings.jwt.jwks_cache_seconds = 1.try_into().unwrap();
-    })
-    .await;
-    let upstream = edge.upstream.as_ref().unwrap();
-    let fetches = upstream.key_fetches();
-    let again = until(Duration::from_secs(20), || async { (fetches.count() >= 2).then_some(()) });
-    again.await.expect("keys are fetched anew");
-    upstream.refuse_keys();
-    let failed = fetches.count() + 3;
-    let tried = until(Duration::from_secs(20), || async { (fetches.count() >= failed).then_some(()) });
-    tried.await.expect("keys are tried anew");
+    let edge = with_fresh_keys().await;
+    fetched_again(&edge, 1).await;
+    edge.upstream.as_ref().unwrap().publish_keys(None);
+    fetched_again(&edge, 3).await;
     assert_eq!(edge.get_wallet().await.status, 200);
+}
+
+/// A key that is published no longer is refused soon, for tokens that were
+/// good a moment ago too, and a new one is taken.
+#[tokio::test]
+async fn keys_are_replaced() {
+    let edge = with_fresh_keys().await;
+    assert_eq!(edge.get_wallet().await.status, 200);
+    let successor = Mint::forger();
+    edge.upstream
+        .as_ref()
+        .unwrap()
+        .publish_keys(Some(successor.jwks()));
+    // The second fetch begins when the first has been taken in.
+    fetched_again(&edge, 2).await;
+    assert_eq!(edge.get_wallet().await.error(401, 16), "UNAUTHENTICATED");
+    let call = edge
+        .rest
+        .get("/api/v1/wallet/wallets")
+        .token(&successor.token("usr_1"));
+    assert_eq!(call.send().await.status, 200);
 }

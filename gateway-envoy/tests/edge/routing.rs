@@ -33,7 +33,9 @@ async fn rest_routes_lead_to_their_rpcs() {
     let edge = Edge::start().await;
     let token = edge.token("usr_1");
     let table = bursar_gateway::route_table().unwrap();
-    let rows = table.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let rows = table
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>());
     for row in rows.filter(|row| row[1] != "gRPC") {
         let (template, method, access) = (row[0], row[1], row[3]);
         let path = template
@@ -46,14 +48,22 @@ async fn rest_routes_lead_to_their_rpcs() {
             .join("/");
         let call = || edge.rest.call(method, &path);
         if access == "token" {
-            assert_eq!(call().send().await.error(401, 16), "UNAUTHENTICATED", "{path}");
+            assert_eq!(
+                call().send().await.error(401, 16),
+                "UNAUTHENTICATED",
+                "{path}"
+            );
         }
         let answer = call().token(&token).send().await;
         // Whatever the service says to an empty request, it was the service.
-        let reached = answer.headers.keys().any(|name| name.as_str().starts_with("seen-"))
+        let reached = answer
+            .headers
+            .keys()
+            .any(|name| name.as_str().starts_with("seen-"))
             || answer.header("grpc-status").is_some()
             || template == "/.well-known/jwks.json"
-            || ["INVALID_FIELD", "WALLET_NOT_FOUND"].contains(&answer.error(answer.status, 3).as_str());
+            || ["INVALID_FIELD", "WALLET_NOT_FOUND"]
+                .contains(&answer.error(answer.status, 3).as_str());
         assert!(reached, "{method} {path}: {answer:?}");
     }
 }

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use bursar_contracts::policy::{self, Access};
-use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
 use prost::Message;
+use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
 use serde_json::json;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Request, Status};
@@ -27,11 +27,26 @@ async fn owned_by(edge: &Edge, person: &Person) -> Owned {
     let wallet = edge.funded(person, 1_000).await;
     let body = json!({"wallet_id": wallet, "amount": eur(1), "provider": "sandbox"});
     let paid = edge
-        .pay("/api/v1/transactions/deposits", &person.token, &new_key(), &body)
+        .pay(
+            "/api/v1/transactions/deposits",
+            &person.token,
+            &new_key(),
+            &body,
+        )
         .await
         .ok();
-    let ticket = edge.post("/api/v1/admin/tickets", &person.token, &json!({"subject": "x"})).await.ok();
-    let sessions = edge.get("/api/v1/identity/sessions", &person.token).await.ok();
+    let ticket = edge
+        .post(
+            "/api/v1/admin/tickets",
+            &person.token,
+            &json!({"subject": "x"}),
+        )
+        .await
+        .ok();
+    let sessions = edge
+        .get("/api/v1/identity/sessions", &person.token)
+        .await
+        .ok();
     Owned {
         wallet,
         transaction: text(&paid["transaction"]["transaction_id"]),
@@ -81,7 +96,10 @@ async fn access_is_as_the_golden_file_says() {
     let admin = edge.admin().await;
     let bobs_wallet = edge.wallet(&bob, "EUR").await;
     let mut lines = BTreeMap::new();
-    for method in policy::pool().services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+    for method in policy::pool()
+        .services()
+        .flat_map(|service| service.methods().collect::<Vec<_>>())
+    {
         let path = policy::path_of(&method);
         let access = policy::of(&path).and_then(|policy| policy.access.as_ref());
         if !matches!(access, Some(Access::Permission(_))) {
@@ -91,7 +109,11 @@ async fn access_is_as_the_golden_file_says() {
         let owned = owned_by(&edge, &ada).await;
         let bytes = request(&method.input(), &owned, &bobs_wallet);
         let mut line = String::new();
-        for (who, token) in [("nobody", None), ("other", Some(&bob.token)), ("operator", Some(&admin))] {
+        for (who, token) in [
+            ("nobody", None),
+            ("other", Some(&bob.token)),
+            ("operator", Some(&admin)),
+        ] {
             // A user's own session ends when it logs out, so a fresh one is used up.
             let token = match (who, method.name()) {
                 ("other", "Logout") => Some(edge.person().await.token),
@@ -103,13 +125,19 @@ async fn access_is_as_the_golden_file_says() {
         }
         lines.insert(path, line);
     }
-    let seen: String = lines.iter().map(|(path, line)| format!("{path}{line}\n")).collect();
+    let seen: String = lines
+        .iter()
+        .map(|(path, line)| format!("{path}{line}\n"))
+        .collect();
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/access.txt");
     if std::env::var_os("BURSAR_UPDATE_GOLDEN").is_some() {
         std::fs::write(&golden, &seen).expect("the golden file can be written");
     }
     let expected = std::fs::read_to_string(&golden).unwrap_or_default();
-    assert_eq!(seen, expected, "review the change, then set BURSAR_UPDATE_GOLDEN=1");
+    assert_eq!(
+        seen, expected,
+        "review the change, then set BURSAR_UPDATE_GOLDEN=1"
+    );
 }
 
 /// Whatever bytes an RPC is sent, the answer is never that something broke
@@ -118,7 +146,14 @@ async fn access_is_as_the_golden_file_says() {
 async fn random_bytes_break_nothing() {
     let edge = Edge::shared();
     let ada = edge.person().await;
-    let samples: [&[u8]; 6] = [&[], &[0], &[0xff; 40], &[0x0a, 0xff, 0x01], b"\x0a\x03abc\x10\x05", &[0x0a, 0x02, 0xc3, 0x28]];
+    let samples: [&[u8]; 6] = [
+        &[],
+        &[0],
+        &[0xff; 40],
+        &[0x0a, 0xff, 0x01],
+        b"\x0a\x03abc\x10\x05",
+        &[0x0a, 0x02, 0xc3, 0x28],
+    ];
     for (path, policy) in policy::all() {
         if matches!(policy.access, Some(Access::Internal(_))) {
             continue;
@@ -142,7 +177,11 @@ async fn internal_rpcs_are_not_routed() {
     let admin = edge.admin().await;
     for (path, policy) in policy::all() {
         if matches!(policy.access, Some(Access::Internal(_))) {
-            assert_eq!(call(&edge, path, &[], Some(&admin)).await, Code::Unimplemented, "{path}");
+            assert_eq!(
+                call(&edge, path, &[], Some(&admin)).await,
+                Code::Unimplemented,
+                "{path}"
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Processes killed in the middle of work, on a mesh of their own: what was
 //! acknowledged is there once, and nothing is there twice.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,19 +11,18 @@ use futures::stream;
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::support::{Edge, Person, minor, new_key, text, transfer};
+use crate::support::{Edge, Person, minor, text, transfer};
 
 const TRANSFERS: usize = 500;
 const AT_ONCE: usize = 16;
 const HEAL: Duration = Duration::from_secs(60);
-/// How often a call is tried again, with the same key, before the test gives up.
-const MAX_TRIES: usize = 200;
-const REST: Duration = Duration::from_millis(100);
 
 /// Kills `victim` once a fifth of the transfers are acknowledged, lets every
 /// client try again with its key, and accounts for every transfer.
 async fn kill_in_the_middle(victim: &'static str) {
-    let mesh = Mesh::start(MeshOptions::whole(), |_| {}).await.expect("a mesh");
+    let mesh = Mesh::start(MeshOptions::whole(), |_| {})
+        .await
+        .expect("a mesh");
     let mesh = Arc::new(mesh);
     let edge = Edge::of(&mesh);
     let ada = edge.person().await;
@@ -41,16 +40,18 @@ async fn kill_in_the_middle(victim: &'static str) {
             })
             .await
             .expect("joined");
-            mesh.wait_replaced(victim, &killed, HEAL).await.expect("started again");
+            mesh.wait_replaced(victim, &killed, HEAL)
+                .await
+                .expect("started again");
         })
     };
 
-    let mut acknowledged = HashMap::new();
+    let mut acknowledged = Vec::new();
     let mut sending = stream::iter(0..TRANSFERS)
         .map(|_| persistent_transfer(&edge, &ada, &from, &to))
         .buffer_unordered(AT_ONCE);
-    while let Some((key, id)) = sending.next().await {
-        acknowledged.insert(key, id);
+    while let Some(id) = sending.next().await {
+        acknowledged.push(id);
         if acknowledged.len() == TRANSFERS / 5 {
             underway.notify_one();
         }
@@ -59,14 +60,25 @@ async fn kill_in_the_middle(victim: &'static str) {
     killer.await.expect("the victim came back");
     mesh.wait_healthy(HEAL).await.expect("healthy");
 
-    let ids: HashSet<&String> = acknowledged.values().collect();
-    assert_eq!(ids.len(), TRANSFERS, "two keys were answered with one transaction");
+    let ids: HashSet<&String> = acknowledged.iter().collect();
+    assert_eq!(
+        ids.len(),
+        TRANSFERS,
+        "two keys were answered with one transaction"
+    );
     let moved = i64::try_from(TRANSFERS).expect("small");
     assert_eq!(edge.available(&ada, &from).await, 1_000_000 - moved);
     assert_eq!(edge.available(&ada, &to).await, moved);
     let credited = credits(&edge, &ada, &to).await;
-    assert_eq!(credited.len(), TRANSFERS, "a transfer is in the ledger twice, or not");
-    assert!(ids.iter().all(|id| credited.contains(*id)), "an acknowledged transfer is lost");
+    assert_eq!(
+        credited.len(),
+        TRANSFERS,
+        "a transfer is in the ledger twice, or not"
+    );
+    assert!(
+        ids.iter().all(|id| credited.contains(*id)),
+        "an acknowledged transfer is lost"
+    );
 
     let home = mesh.home().path().to_owned();
     let verdict = tokio::task::spawn_blocking(move || bursar_devmesh::verify(&home))
@@ -75,25 +87,26 @@ async fn kill_in_the_middle(victim: &'static str) {
         .expect("the invariants can be checked");
     assert!(verdict.holds(), "{verdict}");
     let mesh = Arc::into_inner(mesh).expect("nobody else holds the mesh");
-    tokio::task::spawn_blocking(move || mesh.stop()).await.expect("joined").expect("stopped");
+    tokio::task::spawn_blocking(move || mesh.stop())
+        .await
+        .expect("joined")
+        .expect("stopped");
 }
 
-/// Sends one transfer until it is acknowledged, always with the same key.
-async fn persistent_transfer(edge: &Edge, person: &Person, from: &str, to: &str) -> (String, String) {
-    let (key, body) = (new_key(), transfer(from, to, 1));
-    for _ in 0..MAX_TRIES {
-        let answer = edge.pay("/api/v1/transactions/transfers", &person.token, &key, &body).await;
-        if answer.status == 200 {
-            let transaction = &answer.json["transaction"];
-            assert_eq!(transaction["state"], "TRANSACTION_STATE_COMPLETED", "{transaction:#}");
-            return (key, text(&transaction["transaction_id"]));
-        }
-        // Busy, restarting, or the first try still runs: all mean "try again".
-        let transient = matches!(answer.status, 409 | 429 | 503 | 504);
-        assert!(transient, "{}: {:#}", answer.status, answer.json);
-        tokio::time::sleep(REST).await;
-    }
-    panic!("a transfer was not acknowledged in {MAX_TRIES} tries");
+/// Sends one transfer until it is acknowledged; returns the transaction's id.
+async fn persistent_transfer(edge: &Edge, person: &Person, from: &str, to: &str) -> String {
+    let body = transfer(from, to, 1);
+    let path = "/api/v1/transactions/transfers";
+    let answer = edge
+        .pay_until_answered(path, &person.token, &body)
+        .await
+        .ok();
+    let transaction = &answer["transaction"];
+    assert_eq!(
+        transaction["state"], "TRANSACTION_STATE_COMPLETED",
+        "{transaction:#}"
+    );
+    text(&transaction["transaction_id"])
 }
 
 /// The transactions that credited a wallet; panics when one did so twice.
@@ -105,12 +118,19 @@ async fn credits(edge: &Edge, person: &Person, wallet: &str) -> HashSet<String> 
             "/api/v1/wallet/wallets/{wallet}/entries?page_size=100&page_token={page_token}"
         );
         let page = edge.get(&path, &person.token).await.ok();
-        for entry in page["entries"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        for entry in page["entries"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+        {
             assert_eq!(minor(&entry["amount_minor"]), 1);
             let id = text(&entry["transaction_id"]);
             assert!(seen.insert(id.clone()), "{id} credited the wallet twice");
         }
-        page_token = page["next_page_token"].as_str().map(str::to_owned).unwrap_or_default();
+        page_token = page["next_page_token"]
+            .as_str()
+            .map(str::to_owned)
+            .unwrap_or_default();
         if page_token.is_empty() || page["entries"] == Value::Null {
             return seen;
         }

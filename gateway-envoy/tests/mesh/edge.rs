@@ -23,7 +23,11 @@ async fn calls_without_a_true_token_are_refused() {
             request = request.bearer_auth(token);
         }
         let refused = send(request).await;
-        assert_eq!((refused.status, refused.reason()), (401, "UNAUTHENTICATED"), "{token}");
+        assert_eq!(
+            (refused.status, refused.reason()),
+            (401, "UNAUTHENTICATED"),
+            "{token}"
+        );
         assert_eq!(refused.json["code"], 16);
         let mut wallets = WalletServiceClient::new(edge.channel());
         let refused = wallets
@@ -39,7 +43,9 @@ async fn calls_without_a_true_token_are_refused() {
 async fn identity_headers_from_outside_mean_nothing() {
     let edge = Edge::shared();
     let (ada, bob) = (edge.person().await, edge.person().await);
-    let request = edge.request("GET", "/api/v1/identity/me").bearer_auth(&ada.token);
+    let request = edge
+        .request("GET", "/api/v1/identity/me")
+        .bearer_auth(&ada.token);
     let answer = send(
         request
             .header("x-bursar-subject", &bob.user_id)
@@ -64,7 +70,12 @@ async fn unknown_paths_are_not_found() {
     ];
     for path in paths {
         let refused = edge.get(path, &ada.token).await;
-        assert_eq!((refused.status, refused.reason()), (404, "METHOD_NOT_FOUND"), "{path}: {:#}", refused.json);
+        assert_eq!(
+            (refused.status, refused.reason()),
+            (404, "METHOD_NOT_FOUND"),
+            "{path}: {:#}",
+            refused.json
+        );
     }
 }
 
@@ -78,14 +89,22 @@ async fn preflights_are_answered() {
             request
                 .header("origin", origin)
                 .header("access-control-request-method", "POST")
-                .header("access-control-request-headers", "authorization,idempotency-key"),
+                .header(
+                    "access-control-request-headers",
+                    "authorization,idempotency-key",
+                ),
         )
         .await
     };
     let allowed = preflight("http://localhost:3000").await;
     assert_eq!(allowed.status, 200);
-    assert_eq!(allowed.headers["access-control-allow-origin"], "http://localhost:3000");
-    let headers = allowed.headers["access-control-allow-headers"].to_str().expect("text");
+    assert_eq!(
+        allowed.headers["access-control-allow-origin"],
+        "http://localhost:3000"
+    );
+    let headers = allowed.headers["access-control-allow-headers"]
+        .to_str()
+        .expect("text");
     assert!(headers.contains("idempotency-key"), "{headers}");
     let refused = preflight("http://evil.example").await;
     assert!(!refused.headers.contains_key("access-control-allow-origin"));

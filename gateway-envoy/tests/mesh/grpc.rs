@@ -12,12 +12,12 @@ use bursar_contracts::identity::v1::{
     GetMeRequest, ListSessionsRequest, LoginRequest, LogoutRequest, RefreshRequest,
     RegisterRequest, RevokeSessionRequest,
 };
-use bursar_contracts::r#type::v1::Money;
 use bursar_contracts::transaction::v1::transaction_service_client::TransactionServiceClient;
 use bursar_contracts::transaction::v1::{
     CreateDepositRequest, CreateTransferRequest, CreateWithdrawalRequest, GetTransactionRequest,
     ListTransactionsRequest, TransactionState,
 };
+use bursar_contracts::r#type::v1::Money;
 use bursar_contracts::wallet::v1::wallet_service_client::WalletServiceClient;
 use bursar_contracts::wallet::v1::{
     CreateWalletRequest, GetWalletRequest, ListEntriesRequest, ListWalletsRequest,
@@ -40,12 +40,17 @@ pub(crate) fn with<T>(message: T, token: &str) -> Request<T> {
 /// A request with a token and an idempotency key.
 fn paying<T>(message: T, token: &str, key: &str) -> Request<T> {
     let mut request = with(message, token);
-    request.metadata_mut().insert("idempotency-key", key.parse().expect("visible ASCII"));
+    request
+        .metadata_mut()
+        .insert("idempotency-key", key.parse().expect("visible ASCII"));
     request
 }
 
 fn eur(minor_units: i64) -> Option<Money> {
-    Some(Money { currency_code: "EUR".to_owned(), minor_units })
+    Some(Money {
+        currency_code: "EUR".to_owned(),
+        minor_units,
+    })
 }
 
 /// Accounts and sessions.
@@ -63,12 +68,25 @@ async fn identity_answers_over_grpc() {
         .await
         .expect("registered")
         .into_inner();
-    let login = LoginRequest { email, password: PASSWORD.to_owned() };
+    let login = LoginRequest {
+        email,
+        password: PASSWORD.to_owned(),
+    };
     let session = identity.login(login).await.expect("logged in").into_inner();
-    let refresh = RefreshRequest { refresh_token: session.refresh_token };
-    let renewed = identity.refresh(refresh).await.expect("refreshed").into_inner();
+    let refresh = RefreshRequest {
+        refresh_token: session.refresh_token,
+    };
+    let renewed = identity
+        .refresh(refresh)
+        .await
+        .expect("refreshed")
+        .into_inner();
     let token = renewed.access_token;
-    let me = identity.get_me(with(GetMeRequest {}, &token)).await.expect("read").into_inner();
+    let me = identity
+        .get_me(with(GetMeRequest {}, &token))
+        .await
+        .expect("read")
+        .into_inner();
     assert_eq!(me.user, registered.user);
     let sessions = identity
         .list_sessions(with(ListSessionsRequest::default(), &token))
@@ -76,11 +94,22 @@ async fn identity_answers_over_grpc() {
         .expect("listed")
         .into_inner();
     assert_eq!(sessions.sessions.len(), 1);
-    let unknown = RevokeSessionRequest { session_id: format!("ses_{}", Uuid::now_v7()) };
-    let refused = identity.revoke_session(with(unknown, &token)).await.expect_err("unknown");
+    let unknown = RevokeSessionRequest {
+        session_id: format!("ses_{}", Uuid::now_v7()),
+    };
+    let refused = identity
+        .revoke_session(with(unknown, &token))
+        .await
+        .expect_err("unknown");
     assert_eq!(refused.code(), Code::NotFound);
-    identity.logout(with(LogoutRequest {}, &token)).await.expect("logged out");
-    let ended = identity.get_me(with(GetMeRequest {}, &token)).await.expect_err("ended");
+    identity
+        .logout(with(LogoutRequest {}, &token))
+        .await
+        .expect("logged out");
+    let ended = identity
+        .get_me(with(GetMeRequest {}, &token))
+        .await
+        .expect_err("ended");
     assert_eq!(ended.code(), Code::Unauthenticated);
 }
 
@@ -91,7 +120,9 @@ async fn money_moves_over_grpc() {
     let (ada, bob) = (edge.person().await, edge.person().await);
     let mut wallets = WalletServiceClient::new(edge.channel());
     let mut transactions = TransactionServiceClient::new(edge.channel());
-    let open = CreateWalletRequest { currency_code: "EUR".to_owned() };
+    let open = CreateWalletRequest {
+        currency_code: "EUR".to_owned(),
+    };
     let from = wallets
         .create_wallet(with(open.clone(), &ada.token))
         .await
@@ -113,7 +144,10 @@ async fn money_moves_over_grpc() {
         provider: "sandbox".to_owned(),
         description: String::new(),
     };
-    transactions.create_deposit(paying(deposit, &ada.token, &new_key())).await.expect("deposited");
+    transactions
+        .create_deposit(paying(deposit, &ada.token, &new_key()))
+        .await
+        .expect("deposited");
     let transfer = CreateTransferRequest {
         from_wallet_id: from.wallet_id.clone(),
         to_wallet_id: to.wallet_id.clone(),
@@ -139,19 +173,67 @@ async fn money_moves_over_grpc() {
         .await
         .expect("withdrawn");
 
-    let get = GetWalletRequest { wallet_id: from.wallet_id.clone() };
-    let now = wallets.get_wallet(with(get, &ada.token)).await.expect("read").into_inner();
-    assert_eq!(now.wallet.and_then(|wallet| wallet.balance).map(|balance| balance.available_minor), Some(2_500));
+    let get = GetWalletRequest {
+        wallet_id: from.wallet_id.clone(),
+    };
+    let now = wallets
+        .get_wallet(with(get, &ada.token))
+        .await
+        .expect("read")
+        .into_inner();
+    assert_eq!(
+        now.wallet
+            .and_then(|wallet| wallet.balance)
+            .map(|balance| balance.available_minor),
+        Some(2_500)
+    );
     let list = with(ListWalletsRequest::default(), &ada.token);
-    assert!(!wallets.list_wallets(list).await.expect("listed").into_inner().wallets.is_empty());
-    let entries = ListEntriesRequest { wallet_id: from.wallet_id.clone(), ..Default::default() };
-    let entries = wallets.list_entries(with(entries, &ada.token)).await.expect("listed").into_inner();
-    assert_eq!(entries.entries.iter().map(|entry| entry.amount_minor).sum::<i64>(), 2_500);
-    let get = GetTransactionRequest { transaction_id: sent.transaction_id.clone() };
-    let found = transactions.get_transaction(with(get, &bob.token)).await.expect("read").into_inner();
-    assert_eq!(found.transaction.map(|found| found.transaction_id), Some(sent.transaction_id));
-    let list = ListTransactionsRequest { wallet_id: from.wallet_id, ..Default::default() };
-    let listed = transactions.list_transactions(with(list, &ada.token)).await.expect("listed");
+    assert!(
+        !wallets
+            .list_wallets(list)
+            .await
+            .expect("listed")
+            .into_inner()
+            .wallets
+            .is_empty()
+    );
+    let entries = ListEntriesRequest {
+        wallet_id: from.wallet_id.clone(),
+        ..Default::default()
+    };
+    let entries = wallets
+        .list_entries(with(entries, &ada.token))
+        .await
+        .expect("listed")
+        .into_inner();
+    assert_eq!(
+        entries
+            .entries
+            .iter()
+            .map(|entry| entry.amount_minor)
+            .sum::<i64>(),
+        2_500
+    );
+    let get = GetTransactionRequest {
+        transaction_id: sent.transaction_id.clone(),
+    };
+    let found = transactions
+        .get_transaction(with(get, &bob.token))
+        .await
+        .expect("read")
+        .into_inner();
+    assert_eq!(
+        found.transaction.map(|found| found.transaction_id),
+        Some(sent.transaction_id)
+    );
+    let list = ListTransactionsRequest {
+        wallet_id: from.wallet_id,
+        ..Default::default()
+    };
+    let listed = transactions
+        .list_transactions(with(list, &ada.token))
+        .await
+        .expect("listed");
     assert_eq!(listed.into_inner().transactions.len(), 3);
 }
 
@@ -175,13 +257,22 @@ async fn an_overdraft_carries_its_details_over_grpc() {
     assert_eq!(refused.code(), Code::FailedPrecondition);
     let details = refused.get_error_details();
     let info = details.error_info().expect("ErrorInfo");
-    assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INSUFFICIENT_FUNDS", "bursar.transaction.v1"));
+    assert_eq!(
+        (info.reason.as_str(), info.domain.as_str()),
+        ("INSUFFICIENT_FUNDS", "bursar.transaction.v1")
+    );
     let id = info.metadata["transaction_id"].clone();
     let get = GetTransactionRequest { transaction_id: id };
-    let failed = transactions.get_transaction(with(get, &ada.token)).await.expect("recorded");
+    let failed = transactions
+        .get_transaction(with(get, &ada.token))
+        .await
+        .expect("recorded");
     let failed = failed.into_inner().transaction.expect("a transaction");
     assert_eq!(failed.state(), TransactionState::Failed);
-    assert_eq!(failed.failure.map(|failure| failure.reason).as_deref(), Some("INSUFFICIENT_FUNDS"));
+    assert_eq!(
+        failed.failure.map(|failure| failure.reason).as_deref(),
+        Some("INSUFFICIENT_FUNDS")
+    );
 }
 
 /// Tickets, the audit trail and the state of the mesh.
@@ -191,7 +282,10 @@ async fn admin_answers_over_grpc() {
     let ada = edge.person().await;
     let operator = edge.admin().await;
     let mut admin = AdminServiceClient::new(edge.channel());
-    let write = CreateTicketRequest { subject: "Help".to_owned(), ..Default::default() };
+    let write = CreateTicketRequest {
+        subject: "Help".to_owned(),
+        ..Default::default()
+    };
     let ticket = admin
         .create_ticket(with(write, &ada.token))
         .await
@@ -199,19 +293,42 @@ async fn admin_answers_over_grpc() {
         .into_inner()
         .ticket
         .expect("a ticket");
-    let get = GetTicketRequest { ticket_id: ticket.ticket_id.clone() };
+    let get = GetTicketRequest {
+        ticket_id: ticket.ticket_id.clone(),
+    };
     admin.get_ticket(with(get, &ada.token)).await.expect("read");
     let list = with(ListTicketsRequest::default(), &ada.token);
-    assert_eq!(admin.list_tickets(list).await.expect("listed").into_inner().tickets.len(), 1);
-    let resolve = ResolveTicketRequest { ticket_id: ticket.ticket_id, resolution: "Done".to_owned() };
-    admin.resolve_ticket(with(resolve.clone(), &operator)).await.expect("resolved");
-    let again = admin.resolve_ticket(with(resolve, &operator)).await.expect_err("resolved before");
+    assert_eq!(
+        admin
+            .list_tickets(list)
+            .await
+            .expect("listed")
+            .into_inner()
+            .tickets
+            .len(),
+        1
+    );
+    let resolve = ResolveTicketRequest {
+        ticket_id: ticket.ticket_id,
+        resolution: "Done".to_owned(),
+    };
+    admin
+        .resolve_ticket(with(resolve.clone(), &operator))
+        .await
+        .expect("resolved");
+    let again = admin
+        .resolve_ticket(with(resolve, &operator))
+        .await
+        .expect_err("resolved before");
     assert_eq!(again.code(), Code::FailedPrecondition);
     admin
         .list_audit_events(with(ListAuditEventsRequest::default(), &operator))
         .await
         .expect("listed");
-    let status = admin.get_mesh_status(with(GetMeshStatusRequest {}, &operator)).await.expect("asked");
+    let status = admin
+        .get_mesh_status(with(GetMeshStatusRequest {}, &operator))
+        .await
+        .expect("asked");
     assert!(status.into_inner().healthy);
 }
 
@@ -235,7 +352,11 @@ async fn grpc_web_answers() {
         .body(STANDARD.encode(frame));
     let answer = send(request).await;
     assert_eq!(answer.status, 200);
-    assert!(answer.headers.contains_key("access-control-allow-origin"), "{:?}", answer.headers);
+    assert!(
+        answer.headers.contains_key("access-control-allow-origin"),
+        "{:?}",
+        answer.headers
+    );
     let text = answer.json.as_str().expect("base64 text").to_owned();
     // Each flush of the stream is padded base64 of its own.
     let bytes: Vec<u8> = text
@@ -247,7 +368,8 @@ async fn grpc_web_answers() {
         .collect();
     let length = u32::from_be_bytes(bytes[1..5].try_into().expect("four bytes"));
     let end = 5 + usize::try_from(length).expect("short");
-    let me = bursar_contracts::identity::v1::GetMeResponse::decode(&bytes[5..end]).expect("a message");
+    let me =
+        bursar_contracts::identity::v1::GetMeResponse::decode(&bytes[5..end]).expect("a message");
     assert_eq!(me.user.map(|user| user.user_id), Some(ada.user_id));
     assert_eq!(bytes[end], 0x80, "the trailers follow the message");
     assert!(String::from_utf8_lossy(&bytes[end..]).contains("grpc-status:0"));

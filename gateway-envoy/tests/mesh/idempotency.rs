@@ -12,12 +12,18 @@ const TRANSFERS: &str = "/api/v1/transactions/transfers";
 async fn a_replay_answers_as_the_first_time() {
     let edge = Edge::shared();
     let ada = edge.person().await;
-    let (from, to) = (edge.funded(&ada, 1_000).await, edge.wallet(&ada, "EUR").await);
+    let (from, to) = (
+        edge.funded(&ada, 1_000).await,
+        edge.wallet(&ada, "EUR").await,
+    );
     let (key, body) = (new_key(), transfer(&from, &to, 300));
     let first = edge.pay(TRANSFERS, &ada.token, &key, &body).await;
     assert!(!first.headers.contains_key("idempotency-replayed"));
     let again = edge.pay(TRANSFERS, &ada.token, &key, &body).await;
-    let replayed = again.headers.get("idempotency-replayed").and_then(|value| value.to_str().ok());
+    let replayed = again
+        .headers
+        .get("idempotency-replayed")
+        .and_then(|value| value.to_str().ok());
     assert_eq!(replayed, Some("true"));
     assert_eq!(first.ok(), again.ok());
     assert_eq!(edge.available(&ada, &from).await, 700);
@@ -28,11 +34,21 @@ async fn a_replay_answers_as_the_first_time() {
 async fn a_reused_key_is_refused() {
     let edge = Edge::shared();
     let ada = edge.person().await;
-    let (from, to) = (edge.funded(&ada, 1_000).await, edge.wallet(&ada, "EUR").await);
+    let (from, to) = (
+        edge.funded(&ada, 1_000).await,
+        edge.wallet(&ada, "EUR").await,
+    );
     let key = new_key();
-    edge.pay(TRANSFERS, &ada.token, &key, &transfer(&from, &to, 300)).await.ok();
-    let refused = edge.pay(TRANSFERS, &ada.token, &key, &transfer(&from, &to, 301)).await;
-    assert_eq!((refused.status, refused.reason()), (409, "IDEMPOTENCY_KEY_REUSED"));
+    edge.pay(TRANSFERS, &ada.token, &key, &transfer(&from, &to, 300))
+        .await
+        .ok();
+    let refused = edge
+        .pay(TRANSFERS, &ada.token, &key, &transfer(&from, &to, 301))
+        .await;
+    assert_eq!(
+        (refused.status, refused.reason()),
+        (409, "IDEMPOTENCY_KEY_REUSED")
+    );
     assert_eq!(edge.available(&ada, &from).await, 700);
 }
 
@@ -43,8 +59,13 @@ async fn keys_belong_to_their_users() {
     let (ada, bob) = (edge.person().await, edge.person().await);
     let key = new_key();
     for person in [&ada, &bob] {
-        let (from, to) = (edge.funded(person, 100).await, edge.wallet(person, "EUR").await);
-        edge.pay(TRANSFERS, &person.token, &key, &transfer(&from, &to, 40)).await.ok();
+        let (from, to) = (
+            edge.funded(person, 100).await,
+            edge.wallet(person, "EUR").await,
+        );
+        edge.pay(TRANSFERS, &person.token, &key, &transfer(&from, &to, 40))
+            .await
+            .ok();
         assert_eq!(edge.available(person, &to).await, 40);
     }
 }
@@ -61,10 +82,21 @@ async fn a_refusal_is_replayed() {
     assert_eq!((first.status, first.reason()), (400, "INSUFFICIENT_FUNDS"));
     assert_eq!(first.json["code"], 9);
     let id = &first.detail("google.rpc.ErrorInfo")["metadata"]["transaction_id"];
-    assert!(id.as_str().is_some_and(|id| id.starts_with("txn_")), "{:#}", first.json);
+    assert!(
+        id.as_str().is_some_and(|id| id.starts_with("txn_")),
+        "{:#}",
+        first.json
+    );
 
     let body_more = json!({"wallet_id": from, "amount": eur(10_000), "provider": "sandbox"});
-    edge.pay("/api/v1/transactions/deposits", &ada.token, &new_key(), &body_more).await.ok();
+    edge.pay(
+        "/api/v1/transactions/deposits",
+        &ada.token,
+        &new_key(),
+        &body_more,
+    )
+    .await
+    .ok();
     let again = edge.pay(TRANSFERS, &ada.token, &key, &body).await;
     assert_eq!(again.status, first.status);
     assert_eq!(again.json, first.json);
@@ -85,9 +117,17 @@ async fn money_calls_need_a_key() {
     ];
     for (path, body) in calls {
         let refused = edge.post(path, &ada.token, &body).await;
-        assert_eq!((refused.status, refused.reason()), (400, "IDEMPOTENCY_KEY_REQUIRED"), "{path}");
+        assert_eq!(
+            (refused.status, refused.reason()),
+            (400, "IDEMPOTENCY_KEY_REQUIRED"),
+            "{path}"
+        );
         let refused = edge.pay(path, &ada.token, &"x".repeat(129), &body).await;
-        assert_eq!((refused.status, refused.reason()), (400, "IDEMPOTENCY_KEY_INVALID"), "{path}");
+        assert_eq!(
+            (refused.status, refused.reason()),
+            (400, "IDEMPOTENCY_KEY_INVALID"),
+            "{path}"
+        );
     }
 }
 
@@ -97,7 +137,10 @@ async fn money_calls_need_a_key() {
 async fn fifty_duplicates_have_one_effect() {
     let edge = Edge::shared();
     let ada = edge.person().await;
-    let (from, to) = (edge.funded(&ada, 1_000).await, edge.wallet(&ada, "EUR").await);
+    let (from, to) = (
+        edge.funded(&ada, 1_000).await,
+        edge.wallet(&ada, "EUR").await,
+    );
     let (key, body) = (new_key(), transfer(&from, &to, 10));
     let send_one = async || {
         // A duplicate of a running request is told to try again.

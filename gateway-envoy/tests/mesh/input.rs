@@ -22,7 +22,10 @@ fn assert_names(refused: &Answer, field: &str, what: &str) {
 async fn bad_transfers_name_their_field() {
     let edge = Edge::shared();
     let ada = edge.person().await;
-    let (from, to) = (edge.funded(&ada, 1_000).await, edge.wallet(&ada, "EUR").await);
+    let (from, to) = (
+        edge.funded(&ada, 1_000).await,
+        edge.wallet(&ada, "EUR").await,
+    );
     let dollars = edge.wallet(&ada, "USD").await;
     let amount = |minor_units: Value| {
         let mut body = transfer(&from, &to, 1);
@@ -36,22 +39,73 @@ async fn bad_transfers_name_their_field() {
     };
     let cases = [
         ("an empty body", json!({}), "from_wallet_id"),
-        ("no amount", json!({"from_wallet_id": from, "to_wallet_id": to}), "amount"),
-        ("a negative amount", amount(json!("-5")), "amount.minor_units"),
+        (
+            "no amount",
+            json!({"from_wallet_id": from, "to_wallet_id": to}),
+            "amount",
+        ),
+        (
+            "a negative amount",
+            amount(json!("-5")),
+            "amount.minor_units",
+        ),
         ("nothing", amount(json!("0")), "amount.minor_units"),
-        ("more than there can be", amount(json!("9223372036854775807")), "amount.minor_units"),
-        ("more than 64 bits", amount(json!("9223372036854775808")), "minor_units"),
+        (
+            "more than there can be",
+            amount(json!("9223372036854775807")),
+            "amount.minor_units",
+        ),
+        (
+            "more than 64 bits",
+            amount(json!("9223372036854775808")),
+            "minor_units",
+        ),
         ("a fraction", amount(json!("1.5")), "minor_units"),
         ("words for a number", amount(json!("ten")), "minor_units"),
         ("a list for a number", amount(json!([1])), "minor_units"),
-        ("an unknown field", changed("colour", json!("red")), "colour"),
-        ("a number for an id", changed("from_wallet_id", json!(5)), "from_wallet_id"),
-        ("an id of another kind", changed("to_wallet_id", json!(ada.user_id)), "to_wallet_id"),
-        ("a long note", changed("description", json!("x".repeat(201))), "description"),
-        ("a currency of two letters", changed("amount", json!({"currency_code": "EU", "minor_units": "1"})), "amount.currency_code"),
-        ("no such currency", changed("amount", json!({"currency_code": "QQQ", "minor_units": "1"})), "amount.currency_code"),
-        ("the same wallet twice", changed("to_wallet_id", json!(from)), "to_wallet_id"),
-        ("a wallet of another currency", changed("to_wallet_id", json!(dollars)), "amount.currency_code"),
+        (
+            "an unknown field",
+            changed("colour", json!("red")),
+            "colour",
+        ),
+        (
+            "a number for an id",
+            changed("from_wallet_id", json!(5)),
+            "from_wallet_id",
+        ),
+        (
+            "an id of another kind",
+            changed("to_wallet_id", json!(ada.user_id)),
+            "to_wallet_id",
+        ),
+        (
+            "a long note",
+            changed("description", json!("x".repeat(201))),
+            "description",
+        ),
+        (
+            "a currency of two letters",
+            changed("amount", json!({"currency_code": "EU", "minor_units": "1"})),
+            "amount.currency_code",
+        ),
+        (
+            "no such currency",
+            changed(
+                "amount",
+                json!({"currency_code": "QQQ", "minor_units": "1"}),
+            ),
+            "amount.currency_code",
+        ),
+        (
+            "the same wallet twice",
+            changed("to_wallet_id", json!(from)),
+            "to_wallet_id",
+        ),
+        (
+            "a wallet of another currency",
+            changed("to_wallet_id", json!(dollars)),
+            "amount.currency_code",
+        ),
     ];
     for (what, body, field) in cases {
         let refused = edge.pay(TRANSFERS, &ada.token, &new_key(), &body).await;
@@ -65,11 +119,16 @@ async fn bad_transfers_name_their_field() {
 async fn amounts_are_numbers_or_text() {
     let edge = Edge::shared();
     let ada = edge.person().await;
-    let (from, to) = (edge.funded(&ada, 1_000).await, edge.wallet(&ada, "EUR").await);
+    let (from, to) = (
+        edge.funded(&ada, 1_000).await,
+        edge.wallet(&ada, "EUR").await,
+    );
     for minor_units in [json!(10), json!("10")] {
         let mut body = transfer(&from, &to, 1);
         body["amount"]["minor_units"] = minor_units;
-        edge.pay(TRANSFERS, &ada.token, &new_key(), &body).await.ok();
+        edge.pay(TRANSFERS, &ada.token, &new_key(), &body)
+            .await
+            .ok();
     }
     assert_eq!(edge.available(&ada, &to).await, 20);
 }
@@ -79,9 +138,18 @@ async fn amounts_are_numbers_or_text() {
 async fn broken_bodies_are_refused() {
     let edge = Edge::shared();
     let ada = edge.person().await;
-    for body in ["", "{", "[]", "null", "\"text\"", "{\"amount\": {\"minor_units\": }}"] {
+    for body in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "\"text\"",
+        "{\"amount\": {\"minor_units\": }}",
+    ] {
         let request = edge.request("POST", TRANSFERS).bearer_auth(&ada.token);
-        let request = request.header("idempotency-key", new_key()).header("content-type", "application/json");
+        let request = request
+            .header("idempotency-key", new_key())
+            .header("content-type", "application/json");
         let refused = send(request.body(body)).await;
         assert_eq!(refused.status, 400, "{body}: {:#}", refused.json);
         assert_eq!(refused.json["code"], 3, "{body}: {:#}", refused.json);
@@ -89,9 +157,16 @@ async fn broken_bodies_are_refused() {
     }
     let deep = format!("{}1{}", "[".repeat(20_000), "]".repeat(20_000));
     let request = edge.request("POST", TRANSFERS).bearer_auth(&ada.token);
-    let request = request.header("idempotency-key", new_key()).header("content-type", "application/json");
+    let request = request
+        .header("idempotency-key", new_key())
+        .header("content-type", "application/json");
     let refused = send(request.body(deep)).await;
-    assert!((400..500).contains(&refused.status), "{}: {:#}", refused.status, refused.json);
+    assert!(
+        (400..500).contains(&refused.status),
+        "{}: {:#}",
+        refused.status,
+        refused.json
+    );
 }
 
 /// A body over the bound is refused by its size.
@@ -100,7 +175,10 @@ async fn huge_bodies_are_refused() {
     let edge = Edge::shared();
     let ada = edge.person().await;
     let body = json!({"subject": "x", "description": "x".repeat(5 * 1024 * 1024)});
-    let request = edge.request("POST", "/api/v1/admin/tickets").bearer_auth(&ada.token).json(&body);
+    let request = edge
+        .request("POST", "/api/v1/admin/tickets")
+        .bearer_auth(&ada.token)
+        .json(&body);
     // The gateway may close the connection before it has read the whole body.
     if let Ok(response) = request.send().await {
         assert_eq!(response.status().as_u16(), 413);
@@ -123,14 +201,20 @@ async fn bad_pages_name_their_field() {
     ];
     for list in &lists {
         for size in ["-1", "1000001", "2147483648", "ten"] {
-            let refused = edge.get(&format!("{list}?page_size={size}"), &ada.token).await;
+            let refused = edge
+                .get(&format!("{list}?page_size={size}"), &ada.token)
+                .await;
             assert_names(&refused, "page_size", &format!("{list} {size}"));
         }
-        let refused = edge.get(&format!("{list}?page_token=abc"), &ada.token).await;
+        let refused = edge
+            .get(&format!("{list}?page_token=abc"), &ada.token)
+            .await;
         assert_names(&refused, "page_token", list);
         let refused = edge.get(&format!("{list}?colour=red"), &ada.token).await;
         assert_names(&refused, "colour", list);
-        edge.get(&format!("{list}?page_size=500"), &ada.token).await.ok();
+        edge.get(&format!("{list}?page_size=500"), &ada.token)
+            .await
+            .ok();
     }
 }
 
@@ -151,9 +235,21 @@ async fn bad_registrations_name_their_field() {
     for (field, value, status) in cases {
         let mut body = good.clone();
         body[field] = value.clone();
-        let refused = send(edge.request("POST", "/api/v1/identity/register").json(&body)).await;
-        assert_eq!(refused.status, status, "{field} {value}: {:#}", refused.json);
-        assert!(!refused.reason().is_empty(), "{field} {value}: {:#}", refused.json);
+        let refused = send(
+            edge.request("POST", "/api/v1/identity/register")
+                .json(&body),
+        )
+        .await;
+        assert_eq!(
+            refused.status, status,
+            "{field} {value}: {:#}",
+            refused.json
+        );
+        assert!(
+            !refused.reason().is_empty(),
+            "{field} {value}: {:#}",
+            refused.json
+        );
     }
 }
 
@@ -164,7 +260,10 @@ async fn bad_payments_name_their_field() {
     let ada = edge.person().await;
     let wallet = edge.wallet(&ada, "EUR").await;
     let good = json!({"wallet_id": wallet, "amount": eur(5), "provider": "sandbox"});
-    for path in ["/api/v1/transactions/deposits", "/api/v1/transactions/withdrawals"] {
+    for path in [
+        "/api/v1/transactions/deposits",
+        "/api/v1/transactions/withdrawals",
+    ] {
         let mut body = good.clone();
         body["provider"] = json!("nobody");
         let refused = edge.pay(path, &ada.token, &new_key(), &body).await;
@@ -176,6 +275,10 @@ async fn bad_payments_name_their_field() {
         let mut body = good.clone();
         body["wallet_id"] = json!(format!("wal_{}", uuid::Uuid::now_v7()));
         let refused = edge.pay(path, &ada.token, &new_key(), &body).await;
-        assert_eq!((refused.status, refused.reason()), (404, "WALLET_NOT_FOUND"), "{path}");
+        assert_eq!(
+            (refused.status, refused.reason()),
+            (404, "WALLET_NOT_FOUND"),
+            "{path}"
+        );
     }
 }

@@ -48,7 +48,9 @@ impl Answer {
 
     /// The reason in the error's `ErrorInfo`; empty when it has none.
     pub(crate) fn reason(&self) -> &str {
-        self.detail("google.rpc.ErrorInfo")["reason"].as_str().unwrap_or_default()
+        self.detail("google.rpc.ErrorInfo")["reason"]
+            .as_str()
+            .unwrap_or_default()
     }
 
     /// The error's detail of a type; null when it has none.
@@ -57,7 +59,11 @@ impl Answer {
         details
             .into_iter()
             .flatten()
-            .find(|detail| detail["@type"].as_str().is_some_and(|at| at.ends_with(kind)))
+            .find(|detail| {
+                detail["@type"]
+                    .as_str()
+                    .is_some_and(|at| at.ends_with(kind))
+            })
             .unwrap_or(&Value::Null)
     }
 
@@ -68,7 +74,10 @@ impl Answer {
         let violations = ["field_violations", "fieldViolations"]
             .into_iter()
             .find_map(|name| bad[name].as_array());
-        let names = violations.into_iter().flatten().filter_map(|field| field["field"].as_str());
+        let names = violations
+            .into_iter()
+            .flatten()
+            .filter_map(|field| field["field"].as_str());
         names.collect::<Vec<_>>().join(",")
     }
 }
@@ -111,14 +120,21 @@ impl Edge {
 
     /// A channel for generated gRPC clients.
     pub(crate) fn channel(&self) -> Channel {
-        Endpoint::from_shared(self.url.clone()).expect("an address").connect_lazy()
+        Endpoint::from_shared(self.url.clone())
+            .expect("an address")
+            .connect_lazy()
     }
 
     /// Registers somebody new and logs in.
     pub(crate) async fn person(&self) -> Person {
         let email = format!("{}@example.com", Uuid::now_v7().simple());
         let body = json!({"email": email, "password": PASSWORD, "display_name": "Ada"});
-        let registered = send(self.request("POST", "/api/v1/identity/register").json(&body)).await.ok();
+        let registered = send(
+            self.request("POST", "/api/v1/identity/register")
+                .json(&body),
+        )
+        .await
+        .ok();
         let user_id = text(&registered["user"]["user_id"]);
         let session = self.login(&email, PASSWORD).await;
         Person {
@@ -131,7 +147,9 @@ impl Edge {
 
     pub(crate) async fn login(&self, email: &str, password: &str) -> Value {
         let body = json!({"email": email, "password": password});
-        send(self.request("POST", "/api/v1/identity/login").json(&body)).await.ok()
+        send(self.request("POST", "/api/v1/identity/login").json(&body))
+            .await
+            .ok()
     }
 
     /// The bootstrap admin's token.
@@ -144,7 +162,10 @@ impl Edge {
     /// Opens a wallet; returns its id.
     pub(crate) async fn wallet(&self, person: &Person, currency: &str) -> String {
         let body = json!({"currency_code": currency});
-        let opened = self.post("/api/v1/wallet/wallets", &person.token, &body).await.ok();
+        let opened = self
+            .post("/api/v1/wallet/wallets", &person.token, &body)
+            .await
+            .ok();
         text(&opened["wallet"]["wallet_id"])
     }
 
@@ -153,16 +174,50 @@ impl Edge {
         let wallet = self.wallet(person, "EUR").await;
         let body = json!({"wallet_id": wallet, "amount": eur(minor), "provider": "sandbox"});
         let paid = self
-            .pay("/api/v1/transactions/deposits", &person.token, &new_key(), &body)
+            .pay(
+                "/api/v1/transactions/deposits",
+                &person.token,
+                &new_key(),
+                &body,
+            )
             .await
             .ok();
-        assert_eq!(paid["transaction"]["state"], "TRANSACTION_STATE_COMPLETED", "{paid:#}");
+        assert_eq!(
+            paid["transaction"]["state"], "TRANSACTION_STATE_COMPLETED",
+            "{paid:#}"
+        );
         wallet
     }
 
     pub(crate) async fn available(&self, person: &Person, wallet: &str) -> i64 {
-        let found = self.get(&format!("/api/v1/wallet/wallets/{wallet}"), &person.token).await.ok();
+        let found = self
+            .get(&format!("/api/v1/wallet/wallets/{wallet}"), &person.token)
+            .await
+            .ok();
         minor(&found["wallet"]["balance"]["available_minor"])
+    }
+}
+
+/// How often a money call is tried again before a test gives up.
+const MAX_TRIES: usize = 200;
+/// How long a client rests before it tries again.
+const REST: Duration = Duration::from_millis(100);
+
+impl Edge {
+    /// Pays as a well-behaved client does: busy, restarting, or the first try
+    /// still running all mean to try again with the same key. Returns the first
+    /// answer that is one.
+    pub(crate) async fn pay_until_answered(&self, path: &str, token: &str, body: &Value) -> Answer {
+        let key = new_key();
+        for _ in 0..MAX_TRIES {
+            let answer = self.pay(path, token, &key, body).await;
+            let in_use = answer.reason() == "IDEMPOTENCY_KEY_IN_USE";
+            if !in_use && !matches!(answer.status, 429 | 503 | 504) {
+                return answer;
+            }
+            tokio::time::sleep(REST).await;
+        }
+        panic!("a payment was not answered in {MAX_TRIES} tries");
     }
 }
 
@@ -173,7 +228,11 @@ pub(crate) async fn send(request: reqwest::RequestBuilder) -> Answer {
     let headers = response.headers().clone();
     let body = response.text().await.expect("a body");
     let json = serde_json::from_str(&body).unwrap_or(Value::String(body));
-    Answer { status, headers, json }
+    Answer {
+        status,
+        headers,
+        json,
+    }
 }
 
 /// Looks until something is there.
@@ -186,7 +245,9 @@ pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>)
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     });
-    found.await.unwrap_or_else(|_| panic!("{what} did not come"))
+    found
+        .await
+        .unwrap_or_else(|_| panic!("{what} did not come"))
 }
 
 pub(crate) fn eur(minor: i64) -> Value {
@@ -202,10 +263,15 @@ pub(crate) fn new_key() -> String {
 }
 
 pub(crate) fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("{value} is not text")).to_owned()
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("{value} is not text"))
+        .to_owned()
 }
 
 /// A 64-bit integer, which JSON carries as text.
 pub(crate) fn minor(value: &Value) -> i64 {
-    text(value).parse().unwrap_or_else(|_| panic!("{value} is not a number"))
+    text(value)
+        .parse()
+        .unwrap_or_else(|_| panic!("{value} is not a number"))
 }

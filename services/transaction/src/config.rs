@@ -71,6 +71,10 @@ impl Settings {
             (1..=1000).contains(&environment.recovery_concurrency),
             "BURSAR_RECOVERY_CONCURRENCY must be 1 to 1000"
         );
+        anyhow::ensure!(
+            environment.sandbox_give_up_ms >= 1000,
+            "BURSAR_SANDBOX_GIVE_UP_MS must be 1000 or more"
+        );
         Ok(Self {
             recovery: RecoverySettings {
                 interval: Duration::from_millis(environment.recovery_interval_ms.max(10)),

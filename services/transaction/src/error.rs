@@ -10,7 +10,7 @@ use bursar_status::StatusBuilder;
 use thiserror::Error;
 use tonic::{Code, Status};
 
-use crate::domain::{Failure, FailureReason, Refusal, RefusalReason, Side, StepError, Transaction};
+use crate::domain::{Failure, FailureReason, Refusal, RefusalReason, StepError, Transaction};
 
 /// When to try again after something did not answer.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -31,6 +31,9 @@ pub(crate) enum Error {
     /// Refused before anything was recorded.
     #[error("{}", .0.failure().message)]
     Refused(Refusal),
+    /// No such wallet, or not the caller's.
+    #[error("no such wallet")]
+    WalletNotFound,
     /// A transfer from a wallet to itself.
     #[error("a wallet cannot transfer to itself")]
     SameWallet,
@@ -103,7 +106,12 @@ impl From<Error> for Status {
                 };
                 builder.metadata("transaction_id", subject).into()
             }
-            Error::Refused(refusal) => refused(refusal, message).into(),
+            Error::Refused(refusal) => {
+                failed(FailureReason::Refused(refusal.reason), message, "wallet_id").into()
+            }
+            Error::WalletNotFound => {
+                StatusBuilder::new(Code::NotFound, ErrorReason::WalletNotFound, message).into()
+            }
             Error::SameWallet => {
                 StatusBuilder::new(Code::InvalidArgument, ErrorReason::SameWallet, &*message)
                     .field("to_wallet_id", message)
@@ -149,15 +157,6 @@ fn unavailable(message: String, transaction: Option<TransactionId>) -> Status {
             .into(),
         None => builder.into(),
     }
-}
-
-/// A refusal before anything was recorded; its fields are the request's.
-fn refused(refusal: Refusal, message: String) -> StatusBuilder {
-    let subject = match refusal.side {
-        Side::Payer => "from_wallet_id",
-        Side::Payee => "to_wallet_id",
-    };
-    failed(FailureReason::Refused(refusal.reason), message, subject)
 }
 
 /// The form of a failure, whether or not a transaction was recorded for it.

@@ -15,3 +15,6 @@ pub(crate) mod transactions;
 fn unreadable(what: &str) -> sqlx::Error {
     sqlx::Error::Decode(format!("{what} holds a value that no code wrote").into())
 }
+
+#[cfg(test)]
+mod tests;

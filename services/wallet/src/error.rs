@@ -89,11 +89,13 @@ impl From<Error> for Status {
                     .retry_after(OVERLOADED_RETRY_AFTER)
                     .into()
             }
-            Error::LedgerTooLate => {
-                StatusBuilder::new(Code::DeadlineExceeded, CommonReason::DeadlineExceeded, message)
-                    .retry_after(OVERLOADED_RETRY_AFTER)
-                    .into()
-            }
+            Error::LedgerTooLate => StatusBuilder::new(
+                Code::DeadlineExceeded,
+                CommonReason::DeadlineExceeded,
+                message,
+            )
+            .retry_after(OVERLOADED_RETRY_AFTER)
+            .into(),
             Error::LedgerUnavailable => {
                 StatusBuilder::new(Code::Unavailable, CommonReason::Unavailable, message)
                     .retry_after(UNAVAILABLE_RETRY_AFTER)

@@ -105,4 +105,20 @@ mod impls {
     include!(concat!(env!("OUT_DIR"), "/validate_impl.rs"));
     include!(concat!(env!("OUT_DIR"), "/checked_impl.rs"));
     include!(concat!(env!("OUT_DIR"), "/reasons.rs"));
+    include!(concat!(env!("OUT_DIR"), "/debug_impl.rs"));
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::identity::v1::LoginRequest;
+
+    /// A message with a secret shows none of its fields.
+    #[test]
+    fn secrets_are_not_shown() {
+        let login = LoginRequest {
+            email: "ada@example.com".to_owned(),
+            password: "hunter2".to_owned(),
+        };
+        assert_eq!(format!("{login:?}"), "LoginRequest { .. }");
+    }
 }

@@ -11,7 +11,7 @@ use bursar_devmesh::commands::down::{down, reset};
 use bursar_devmesh::commands::logs::{LogOptions, logs};
 use bursar_devmesh::commands::run_with::{Guest, test_servers, with_mesh};
 use bursar_devmesh::commands::running::running;
-use bursar_devmesh::commands::sqlx_prepare::{Outcome, sqlx_prepare};
+use bursar_devmesh::commands::sqlx_prepare::{Outcome, act_as_wrapper, sqlx_prepare};
 use bursar_devmesh::commands::status::status;
 use bursar_devmesh::commands::up::{DEFAULT_GATEWAY_PORT, Progress, UpOptions, up};
 use bursar_devmesh::home::Home;
@@ -155,6 +155,10 @@ enum Format {
 }
 
 fn main() -> ExitCode {
+    if let Some(error) = act_as_wrapper() {
+        let _ = writeln!(io::stderr(), "error: {error}");
+        return ExitCode::FAILURE;
+    }
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(code) => code,

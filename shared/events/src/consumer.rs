@@ -60,6 +60,8 @@ pub enum Kinds {
     All,
     /// Those of these kinds, such as `wallet.credited`.
     Only(Vec<&'static str>),
+    /// Those of all other kinds, kinds of later versions included.
+    Except(Vec<&'static str>),
 }
 
 impl Kinds {
@@ -68,6 +70,7 @@ impl Kinds {
         match self {
             Self::All => true,
             Self::Only(kinds) => kinds.contains(&kind),
+            Self::Except(kinds) => !kinds.contains(&kind),
         }
     }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::consumer::Handling;
 use crate::consumer::lease::Lease;
-use crate::inbox::{self, Claim, Place};
+use crate::inbox::{self, Door, Entrance};
 use crate::received::{HandlerError, Received};
 
 /// How many characters of an error are kept.
@@ -189,20 +189,22 @@ where
         return Ok(First::None);
     };
     let event = &parked.event;
-    let outcome = match place(&mut transaction, group, event).await? {
-        Place::Past => Ok(()),
-        Place::Early { expected } => Err(HandlerError::retry(format!(
+    let entrance =
+        inbox::enter(&mut transaction, Door::Replay, group, event, HANDLER_TIMEOUT).await?;
+    let outcome = match entrance {
+        Entrance::Entered if event.version < 1 => Err(HandlerError::poison("it is no event")),
+        Entrance::Entered if parked.wanted => {
+            inbox::handle(handler, HANDLER_TIMEOUT, group, &mut transaction, event).await
+        }
+        Entrance::Entered | Entrance::Past => Ok(()),
+        Entrance::Early { expected } => Err(HandlerError::retry(format!(
             "version {} is here, but version {expected} is next",
             event.version
         ))),
-        Place::Next if event.version < 1 => Err(HandlerError::poison("it is no event")),
-        Place::Next => match inbox::claim(&mut transaction, group, event).await? {
-            Claim::Claimed if parked.wanted => {
-                inbox::handle(handler, HANDLER_TIMEOUT, group, &mut transaction, event).await
-            }
-            Claim::Claimed | Claim::Duplicate => Ok(()),
-            Claim::Raced => Err(HandlerError::retry("the aggregate moved meanwhile")),
-        },
+        // The first two concern consumers only.
+        Entrance::Parked | Entrance::LeaseLost | Entrance::Again => {
+            Err(HandlerError::retry("the aggregate moved meanwhile"))
+        }
     };
     match outcome {
         Ok(()) => {
@@ -211,7 +213,7 @@ where
             Ok(First::Handled)
         }
         Err(error) => {
-            transaction.rollback().await?;
+            drop(transaction);
             note_failure(pool, parked.id, &error).await?;
             tracing::warn!(group, event_id = %event.id, %error, "a dead letter failed again");
             Ok(First::Failed)
@@ -304,21 +306,6 @@ async fn first(
             occurred_at: row.occurred_at,
         },
     }))
-}
-
-async fn place(
-    connection: &mut PgConnection,
-    group: &str,
-    event: &Received,
-) -> Result<Place, sqlx::Error> {
-    let last = sqlx::query_scalar!(
-        "SELECT version FROM inbox_aggregates WHERE consumer_group = $1 AND aggregate_id = $2",
-        group,
-        event.aggregate_id,
-    )
-    .fetch_optional(connection)
-    .await?;
-    Ok(Place::of(event.version, last))
 }
 
 async fn resolve(

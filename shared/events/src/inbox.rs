@@ -17,85 +17,118 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::consumer::Handling;
+use crate::consumer::lease::Lease;
 use crate::received::{HandlerError, Received};
 use crate::trace;
 
-/// Where an event stands in its aggregate's order, as a group sees it.
+/// Who lets an event in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Door<'a> {
+    /// A consumer, while its lease lasts and the aggregate is not parked.
+    Consumer(&'a Lease),
+    /// A replay, which works on parked aggregates.
+    Replay,
+}
+
+/// Whether an event may take effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// It is the next, or the first that the group sees.
-    Next,
-    /// The group is past it.
+pub(crate) enum Entrance {
+    /// It is in the inbox and its aggregate has moved on to it, if the
+    /// transaction commits.
+    Entered,
+    /// It took effect before.
     Past,
     /// One before it has not come.
     Early {
         /// The version that is next.
         expected: i64,
     },
-}
-
-impl Place {
-    /// Where `version` stands when `last` was the last one.
-    pub(crate) fn of(version: i64, last: Option<i64>) -> Self {
-        match last {
-            None => Self::Next,
-            Some(last) if version <= last => Self::Past,
-            Some(last) if version == last + 1 => Self::Next,
-            Some(last) => Self::Early { expected: last + 1 },
-        }
-    }
-}
-
-/// What [`claim`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Claim {
-    /// The event is ours, if the transaction commits.
-    Claimed,
-    /// The event took effect before.
-    Duplicate,
+    /// Its aggregate is parked.
+    Parked,
+    /// The consumer does not hold the lease any more.
+    LeaseLost,
     /// The aggregate moved meanwhile; look again.
-    Raced,
+    Again,
 }
 
-/// Writes an event into the inbox and moves its aggregate on to it. A
-/// concurrent claim of the same event is waited for.
-pub(crate) async fn claim(
+/// Lets an event take effect in this transaction, when it is its turn: it is
+/// written into the inbox, and its aggregate moves on to it. A concurrent
+/// transaction with the same event is waited for.
+///
+/// No statement of the transaction may take longer than `timeout` from here on.
+pub(crate) async fn enter(
     connection: &mut PgConnection,
+    door: Door<'_>,
     group: &str,
     event: &Received,
-) -> Result<Claim, sqlx::Error> {
+    timeout: Duration,
+) -> Result<Entrance, sqlx::Error> {
+    let lease = match door {
+        Door::Consumer(lease) => Some(lease),
+        Door::Replay => None,
+    };
     let row = sqlx::query!(
         r#"
-        WITH claimed AS (
+        WITH standing AS MATERIALIZED (
+            SELECT
+                $6::text IS NULL OR EXISTS (
+                    SELECT FROM consumer_leases
+                    WHERE consumer_group = $1 AND source = $6 AND holder = $7 AND epoch = $8
+                        AND expires_at > clock_timestamp()
+                ) AS owned,
+                $6::text IS NOT NULL AND EXISTS (
+                    SELECT FROM dead_letters
+                    WHERE consumer_group = $1 AND aggregate_id = $4 AND replayed_at IS NULL
+                ) AS parked,
+                (
+                    SELECT version FROM inbox_aggregates
+                    WHERE consumer_group = $1 AND aggregate_id = $4
+                ) AS last
+        ),
+        claimed AS (
             INSERT INTO inbox (consumer_group, event_id, tenant_id)
-            VALUES ($1, $2, $3)
+            SELECT $1, $2, $3
+            FROM standing
+            WHERE owned AND NOT parked AND (last IS NULL OR last = $5::bigint - 1)
             ON CONFLICT (consumer_group, event_id) DO NOTHING
             RETURNING event_id
         ),
         moved AS (
             INSERT INTO inbox_aggregates AS seen (consumer_group, aggregate_id, tenant_id, version)
-            SELECT $1, $4, $3, $5 FROM claimed
+            SELECT $1, $4, $3, $5::bigint
+            FROM claimed
             ON CONFLICT (consumer_group, aggregate_id) DO UPDATE
             SET version = EXCLUDED.version, updated_at = clock_timestamp()
             WHERE seen.version = EXCLUDED.version - 1
             RETURNING seen.aggregate_id
         )
         SELECT
+            owned AS "owned!", parked AS "parked!", last,
             EXISTS (SELECT FROM claimed) AS "claimed!",
-            EXISTS (SELECT FROM moved) AS "moved!"
+            EXISTS (SELECT FROM moved) AS "moved!",
+            set_config('statement_timeout', $9, true)
+        FROM standing
         "#,
         group,
         event.id,
         event.tenant,
         event.aggregate_id,
         event.version,
+        lease.map(|lease| lease.source),
+        lease.map(|lease| lease.holder),
+        lease.map(|lease| lease.epoch),
+        timeout.as_millis().to_string(),
     )
     .fetch_one(connection)
     .await?;
-    Ok(match (row.claimed, row.moved) {
-        (true, true) => Claim::Claimed,
-        (true, false) => Claim::Raced,
-        (false, _) => Claim::Duplicate,
+    Ok(match row.last {
+        _ if !row.owned => Entrance::LeaseLost,
+        _ if row.parked => Entrance::Parked,
+        Some(last) if event.version <= last => Entrance::Past,
+        Some(last) if event.version > last + 1 => Entrance::Early { expected: last + 1 },
+        Some(_) | None if !row.claimed => Entrance::Past,
+        Some(_) | None if !row.moved => Entrance::Again,
+        Some(_) | None => Entrance::Entered,
     })
 }
 
@@ -215,21 +248,5 @@ where
         Err(_elapsed) => Err(HandlerError::retry(format!(
             "the handler took longer than {timeout:?}"
         ))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Only the next version, or any first one, has its turn.
-    #[test]
-    fn place_follows_the_last_version() {
-        assert_eq!(Place::of(1, None), Place::Next);
-        assert_eq!(Place::of(7, None), Place::Next);
-        assert_eq!(Place::of(7, Some(7)), Place::Past);
-        assert_eq!(Place::of(1, Some(7)), Place::Past);
-        assert_eq!(Place::of(8, Some(7)), Place::Next);
-        assert_eq!(Place::of(9, Some(7)), Place::Early { expected: 8 });
     }
 }

@@ -78,8 +78,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay for the database of `pool` (the application role), which takes
-    /// one connection of it for good. `source` is what the events come from,
+    /// A relay for the database of `pool` (the application role). It makes two
+    /// connections of its own. `source` is what the events come from,
     /// such as `bursar.wallet`; they go to `bursar:events:<source>`.
     pub fn new(pool: PgPool, redis: redis::Client, source: impl Into<String>) -> Self {
         Self {

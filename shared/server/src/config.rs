@@ -1,9 +1,10 @@
 //! What every service reads from its environment.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use figment::Figment;
-use figment::providers::Env;
+use figment::providers::{Env, Serialized};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
@@ -90,6 +91,10 @@ fn default_grace() -> u64 {
     25
 }
 
+/// How the names of variables end that hold text.
+const TEXT_SUFFIXES: [&str; 8] = [
+    "_ACCOUNTS", "_EMAIL", "_ID", "_KEY", "_PASSWORD", "_SECRET", "_TOKEN", "_URL",
+];
 /// The shortest secret that is taken outside development, in characters.
 const MIN_SECRET_LEN: usize = 16;
 /// Secrets that documentation and examples are full of.
@@ -105,9 +110,17 @@ const KNOWN_SECRETS: [&str; 8] = [
 ];
 
 impl Config {
-    /// The process's environment as a source of settings.
+    /// The process's environment as a source of settings. Variables that hold
+    /// text stay text, also when it looks like a number.
     pub fn environment() -> Figment {
-        Figment::from(Env::prefixed("BURSAR_"))
+        let texts: BTreeMap<String, String> = std::env::vars()
+            .filter_map(|(name, value)| {
+                let key = name.strip_prefix("BURSAR_")?;
+                let is_text = TEXT_SUFFIXES.iter().any(|suffix| key.ends_with(suffix));
+                is_text.then(|| (key.to_lowercase(), value))
+            })
+            .collect();
+        Figment::from(Env::prefixed("BURSAR_")).merge(Serialized::defaults(texts))
     }
 
     /// Refuses a secret that anybody could guess, outside development.

@@ -13,8 +13,10 @@ use tonic::{Code, Status};
 
 use crate::definition::Migrations;
 
-/// How long a call waits for a connection before it is refused.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long a call waits for a connection before it is refused. Long enough for
+/// a burst as large as the bound on concurrent calls to pass through the pool,
+/// short enough to leave a caller's deadline room for another try.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a start waits for its database.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const START_RETRY: Duration = Duration::from_millis(250);

@@ -87,7 +87,11 @@ impl Edge {
     /// Asks for a known wallet with a good token.
     pub(crate) async fn get_wallet(&self) -> Answer {
         let path = format!("/api/v1/wallet/wallets/{}", super::KNOWN_WALLET);
-        self.rest.get(&path).token(&self.token("usr_1")).send().await
+        self.rest
+            .get(&path)
+            .token(&self.token("usr_1"))
+            .send()
+            .await
     }
 
     /// The access log once it has a line that holds `text`.
@@ -98,7 +102,9 @@ impl Edge {
             let log = read();
             async move { log.contains(text).then_some(log) }
         });
-        found.await.unwrap_or_else(|| panic!("no line with {text} in:\n{}", read()))
+        found
+            .await
+            .unwrap_or_else(|| panic!("no line with {text} in:\n{}", read()))
     }
 
     async fn wait_until_ready(&self) {
@@ -177,14 +183,29 @@ fn free_address() -> SocketAddr {
 
 fn run_envoy(config: &Path, directory: &Path) -> Child {
     let log = File::create(directory.join("envoy.log")).unwrap();
-    Command::new(crate::envoy_binary())
+    Command::new(envoy_binary())
         .arg("--config-path")
         .arg(config)
         .args(["--concurrency", "1", "--log-level", "warning"])
-        .args(["--use-dynamic-base-id", "--file-flush-interval-msec", "50"])
+        .args(["--disable-hot-restart", "--file-flush-interval-msec", "50"])
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)
         .spawn()
         .expect("the Envoy binary can be started")
+}
+
+/// Where `make tools` puts Envoy, or where `BURSAR_TOOLS_DIR` says.
+pub(crate) fn envoy_binary() -> PathBuf {
+    let tools = std::env::var_os("BURSAR_TOOLS_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools"),
+        PathBuf::from,
+    );
+    let binary = tools.join("bin/envoy");
+    assert!(
+        binary.exists(),
+        "{} is missing; `make tools` fetches it",
+        binary.display()
+    );
+    binary
 }

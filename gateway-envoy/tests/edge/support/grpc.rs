@@ -15,5 +15,7 @@ pub(crate) fn bearer<T>(message: T, token: &str) -> Request<T> {
 pub(crate) fn reason(status: &Status) -> String {
     let details = status.get_error_details();
     let info = details.error_info();
-    info.unwrap_or_else(|| panic!("no reason in {status:?}")).reason.clone()
+    info.unwrap_or_else(|| panic!("no reason in {status:?}"))
+        .reason
+        .clone()
 }

@@ -80,10 +80,16 @@ impl Mint {
 
     /// A token "signed" with the public key as if it were a shared secret.
     pub(crate) fn sign_with_public_key(&self, claims: &Value) -> String {
-        let text = unsigned(&json!({ "alg": "HS256", "typ": "at+jwt", "kid": KEY_ID }), claims);
+        let text = unsigned(
+            &json!({ "alg": "HS256", "typ": "at+jwt", "kid": KEY_ID }),
+            claims,
+        );
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.public_key()).unwrap();
         mac.update(text.as_bytes());
-        format!("{text}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+        format!(
+            "{text}.{}",
+            URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+        )
     }
 }
 

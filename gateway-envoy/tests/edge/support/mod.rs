@@ -8,7 +8,7 @@ mod mint;
 mod rest;
 mod upstream;
 
-pub(crate) use edge::{Edge, until};
+pub(crate) use edge::{Edge, envoy_binary, until};
 pub(crate) use grpc::{bearer, reason};
 pub(crate) use grpc_web::call_grpc_web;
 pub(crate) use mint::{Mint, now};

@@ -100,18 +100,28 @@ impl Answer {
         let url = format!("type.googleapis.com/google.rpc.{kind}");
         let json = self.json();
         let details = json["details"].as_array().expect("details are a list");
-        details.iter().find(|detail| detail["@type"] == *url).cloned()
+        details
+            .iter()
+            .find(|detail| detail["@type"] == *url)
+            .cloned()
     }
 
     /// Checks the one error form, and returns the reason.
     pub(crate) fn error(&self, status: u16, code: i32) -> String {
         assert_eq!(self.status, status, "{self:?}");
-        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/json"),
+            "{self:?}"
+        );
         let json = self.json();
         assert_eq!(json["code"], code, "{self:?}");
         assert!(!json["message"].as_str().unwrap().is_empty(), "{self:?}");
         let info = self.detail("ErrorInfo").expect("every error has a reason");
-        assert!(info["domain"].as_str().unwrap().starts_with("bursar."), "{self:?}");
+        assert!(
+            info["domain"].as_str().unwrap().starts_with("bursar."),
+            "{self:?}"
+        );
         info["reason"].as_str().unwrap().to_owned()
     }
 

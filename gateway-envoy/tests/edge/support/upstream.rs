@@ -3,8 +3,8 @@
 //! without fields. All of them tell in `seen-…` headers what reached them.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -64,11 +64,10 @@ impl Counter {
     }
 }
 
-/// The key set, and what happens to those who fetch it.
+/// The key set, if it is to be had, and how often it was fetched.
 struct Keys {
-    jwks: Value,
+    jwks: Mutex<Option<Value>>,
     fetches: Counter,
-    refused: AtomicBool,
 }
 
 impl Upstream {
@@ -90,9 +89,8 @@ impl Upstream {
         let arrivals = Counter::default();
         let played = Played(arrivals.clone());
         let keys = Arc::new(Keys {
-            jwks,
+            jwks: Mutex::new(Some(jwks)),
             fetches: Counter::default(),
-            refused: AtomicBool::new(false),
         });
         let routes = Routes::new(TransactionServiceServer::new(played.clone()))
             .add_service(WalletServiceServer::new(played))
@@ -103,7 +101,11 @@ impl Upstream {
             .route("/.well-known/jwks.json", get(key_set))
             .route("/api/v1/transactions/callbacks/{provider}", post(callback))
             .with_state(keys.clone());
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.spawn(async move {
             let incoming = TcpListenerStream::new(TcpListener::from_std(grpc).unwrap());
             server.serve_with_incoming(incoming).await.unwrap();
@@ -131,9 +133,9 @@ impl Upstream {
         self.keys.fetches.clone()
     }
 
-    /// From now on the key set is not to be had.
-    pub(crate) fn refuse_keys(&self) {
-        self.keys.refused.store(true, Ordering::SeqCst);
+    /// From now on this is the key set; without one, it is not to be had.
+    pub(crate) fn publish_keys(&self, jwks: Option<Value>) {
+        *self.keys.jwks.lock().unwrap() = jwks;
     }
 
     /// Ends both servers as a crash would: connections break, ports are free.
@@ -160,13 +162,16 @@ impl Drop for Upstream {
 
 async fn key_set(State(keys): State<Arc<Keys>>) -> Result<impl IntoResponse, StatusCode> {
     keys.fetches.add();
-    if keys.refused.load(Ordering::SeqCst) {
-        return Err(StatusCode::SERVICE_UNAVAILABLE);
-    }
-    Ok(([("cache-control", "max-age=60")], axum::Json(keys.jwks.clone())))
+    let jwks = keys.jwks.lock().unwrap().clone();
+    let jwks = jwks.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+    Ok(([("cache-control", "max-age=60")], axum::Json(jwks)))
 }
 
-async fn callback(Path(provider): Path<String>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
+async fn callback(
+    Path(provider): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> impl IntoResponse {
     let mut seen = HeaderMap::new();
     repeat(&headers, &mut seen);
     (seen, format!("{provider} {}", body.len()))
@@ -182,7 +187,10 @@ async fn empty_answer(headers: HeaderMap) -> impl IntoResponse {
         HeaderValue::from_static("0"),
     )]);
     let body = Full::new(Bytes::from_static(&[0; 5]));
-    (answer, Body::new(body.with_trailers(async move { Some(Ok(ok)) })))
+    (
+        answer,
+        Body::new(body.with_trailers(async move { Some(Ok(ok)) })),
+    )
 }
 
 fn repeat(from: &HeaderMap, to: &mut HeaderMap) {
@@ -194,10 +202,14 @@ fn repeat(from: &HeaderMap, to: &mut HeaderMap) {
 
 /// An error with details, as a service answers it.
 fn refusal() -> Status {
-    StatusBuilder::new(Code::FailedPrecondition, ErrorReason::Overloaded, "no \"money\"")
-        .metadata("transaction_id", "txn_1")
-        .field("amount.minor_units", "is too much")
-        .into()
+    StatusBuilder::new(
+        Code::FailedPrecondition,
+        ErrorReason::Overloaded,
+        "no \"money\"",
+    )
+    .metadata("transaction_id", "txn_1")
+    .field("amount.minor_units", "is too much")
+    .into()
 }
 
 #[derive(Clone)]
@@ -217,7 +229,10 @@ impl Played {
         let mut response = Response::new(message);
         let mut headers = HeaderMap::new();
         repeat(&metadata.clone().into_headers(), &mut headers);
-        if metadata.get("idempotency-key").is_some_and(|key| key == "again") {
+        if metadata
+            .get("idempotency-key")
+            .is_some_and(|key| key == "again")
+        {
             headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
         }
         *response.metadata_mut() = MetadataMap::from_headers(headers);
@@ -225,14 +240,14 @@ impl Played {
     }
 }
 
-
 #[tonic::async_trait]
 impl WalletService for Played {
     async fn create_wallet(
         &self,
         request: Request<wallet::CreateWalletRequest>,
     ) -> Result<Response<wallet::CreateWalletResponse>, Status> {
-        self.answer(request.metadata(), wallet::CreateWalletResponse::default()).await
+        self.answer(request.metadata(), wallet::CreateWalletResponse::default())
+            .await
     }
 
     async fn get_wallet(
@@ -240,7 +255,8 @@ impl WalletService for Played {
         request: Request<wallet::GetWalletRequest>,
     ) -> Result<Response<wallet::GetWalletResponse>, Status> {
         if request.get_ref().wallet_id != KNOWN_WALLET {
-            let builder = StatusBuilder::new(Code::NotFound, wallet::ErrorReason::WalletNotFound, "none");
+            let builder =
+                StatusBuilder::new(Code::NotFound, wallet::ErrorReason::WalletNotFound, "none");
             return Err(builder.into());
         }
         let found = wallet::Wallet {
@@ -252,7 +268,9 @@ impl WalletService for Played {
             }),
             ..wallet::Wallet::default()
         };
-        let answer = wallet::GetWalletResponse { wallet: Some(found) };
+        let answer = wallet::GetWalletResponse {
+            wallet: Some(found),
+        };
         self.answer(request.metadata(), answer).await
     }
 
@@ -271,7 +289,8 @@ impl WalletService for Played {
         &self,
         request: Request<wallet::ListEntriesRequest>,
     ) -> Result<Response<wallet::ListEntriesResponse>, Status> {
-        self.answer(request.metadata(), wallet::ListEntriesResponse::default()).await
+        self.answer(request.metadata(), wallet::ListEntriesResponse::default())
+            .await
     }
 }
 
@@ -281,7 +300,11 @@ impl TransactionService for Played {
         &self,
         request: Request<transaction::CreateDepositRequest>,
     ) -> Result<Response<transaction::CreateDepositResponse>, Status> {
-        self.answer(request.metadata(), transaction::CreateDepositResponse::default()).await
+        self.answer(
+            request.metadata(),
+            transaction::CreateDepositResponse::default(),
+        )
+        .await
     }
 
     async fn create_transfer(
@@ -297,27 +320,43 @@ impl TransactionService for Played {
             ..transaction::Transaction::default()
         };
         let transaction = Some(made);
-        self.answer(&metadata, transaction::CreateTransferResponse { transaction }).await
+        self.answer(
+            &metadata,
+            transaction::CreateTransferResponse { transaction },
+        )
+        .await
     }
 
     async fn create_withdrawal(
         &self,
         request: Request<transaction::CreateWithdrawalRequest>,
     ) -> Result<Response<transaction::CreateWithdrawalResponse>, Status> {
-        self.answer(request.metadata(), transaction::CreateWithdrawalResponse::default()).await
+        self.answer(
+            request.metadata(),
+            transaction::CreateWithdrawalResponse::default(),
+        )
+        .await
     }
 
     async fn get_transaction(
         &self,
         request: Request<transaction::GetTransactionRequest>,
     ) -> Result<Response<transaction::GetTransactionResponse>, Status> {
-        self.answer(request.metadata(), transaction::GetTransactionResponse::default()).await
+        self.answer(
+            request.metadata(),
+            transaction::GetTransactionResponse::default(),
+        )
+        .await
     }
 
     async fn list_transactions(
         &self,
         request: Request<transaction::ListTransactionsRequest>,
     ) -> Result<Response<transaction::ListTransactionsResponse>, Status> {
-        self.answer(request.metadata(), transaction::ListTransactionsResponse::default()).await
+        self.answer(
+            request.metadata(),
+            transaction::ListTransactionsResponse::default(),
+        )
+        .await
     }
 }

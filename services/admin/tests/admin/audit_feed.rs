@@ -22,7 +22,7 @@ use tonic::service::Routes;
 use crate::house::{House, Person};
 
 /// How long an event may take from one database to the other.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An admin service that consumes, and a service whose events it consumes.
 struct Feed {

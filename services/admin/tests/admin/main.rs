@@ -3,6 +3,7 @@
 mod audit_chain;
 mod audit_feed;
 mod audit_list;
+mod faults;
 mod house;
 mod idempotency;
 mod mesh_status;

@@ -382,39 +382,3 @@ async fn of_concurrent_resolutions_one_wins() {
     }
     assert_eq!(house.events_of("admin.ticket.resolved").await, 1);
 }
-
-/// A database that goes away makes calls UNAVAILABLE, with a time to try again.
-#[tokio::test]
-async fn without_a_database_calls_are_unavailable() {
-    let house = House::start().await;
-    let author = house.user();
-    house.create(&author, "Before").await;
-    let superuser = house.database.superuser().await;
-    let name: String = sqlx::query_scalar("SELECT current_database()")
-        .fetch_one(&house.database.pool)
-        .await
-        .expect("the database answers");
-    house.database.pool.close().await;
-    for statement in [
-        format!("ALTER DATABASE {name} CONNECTION LIMIT 0"),
-        format!(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-             WHERE datname = '{name}' AND pid <> pg_backend_pid()"
-        ),
-    ] {
-        sqlx::query(sqlx::AssertSqlSafe(statement))
-            .execute(&superuser)
-            .await
-            .expect("a superuser may");
-    }
-    let status = house
-        .create_response(with_token(question("After"), &author.token))
-        .await
-        .expect_err("there is no database");
-    assert_eq!(
-        refusal(&status),
-        (Code::Unavailable, "bursar.type.v1/UNAVAILABLE".to_owned())
-    );
-    let details = bursar_status::StatusExt::get_error_details(&status);
-    assert!(details.retry_info().is_some());
-}

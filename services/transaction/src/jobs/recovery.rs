@@ -19,10 +19,10 @@ use crate::store::checks::{self, Lease};
 use crate::watch;
 
 /// How long one run may take.
-const RUN_TIME: Duration = Duration::from_secs(15);
+const RUN_TIME: Duration = Duration::from_secs(8);
 /// How long its lease lasts: longer than the run, so that only a process that
 /// stood still is overtaken.
-const LEASE_TIME: Duration = Duration::from_secs(20);
+const LEASE_TIME: Duration = Duration::from_secs(10);
 /// How often what is under way is counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(5);
 /// Who is told to have caused what recovery does.

@@ -13,7 +13,6 @@ use tonic::{Request, Response, Status};
 use super::wallet_id;
 use crate::advance::Engine;
 use crate::contract;
-use crate::domain::{Refusal, RefusalReason, Side};
 use crate::error::Error;
 use crate::store::lists;
 
@@ -111,8 +110,5 @@ async fn owner_of(
             Reach::Any => true,
             Reach::Own(user) => *owner == user,
         })
-        .ok_or(Error::Refused(Refusal {
-            reason: RefusalReason::WalletNotFound,
-            side: Side::Payer,
-        }))
+        .ok_or(Error::WalletNotFound)
 }

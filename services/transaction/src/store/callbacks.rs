@@ -72,6 +72,7 @@ pub(crate) async fn match_later(conn: &mut PgConnection, limit: i64) -> Result<u
                    AND received_at > clock_timestamp() - interval '7 days'
                  ORDER BY received_at DESC
                  LIMIT $1
+                 FOR UPDATE SKIP LOCKED
              ) AS waiting
              JOIN transactions
                  ON 'txn_' || transactions.transaction_id::text = waiting.reference

@@ -22,7 +22,10 @@ fn aggregate(id: WalletId) -> Aggregate {
 pub(crate) fn created(wallet: &Wallet, actor: String) -> Event {
     let data = proto::WalletCreated {
         wallet_id: wallet.id.to_string(),
-        owner_user_id: wallet.owner.map(|owner| owner.to_string()).unwrap_or_default(),
+        owner_user_id: wallet
+            .owner
+            .map(|owner| owner.to_string())
+            .unwrap_or_default(),
         currency_code: wallet.currency.code().to_owned(),
         created_at: Some(timestamp(wallet.created_at)),
     };

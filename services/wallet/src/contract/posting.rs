@@ -86,7 +86,10 @@ fn leg(leg: &proto::Leg, tenant: &TenantId, path: &str) -> Result<Leg, Status> {
         amount: NonZeroI64::new(leg.amount_minor)
             .ok_or_else(|| invalid(&field("amount_minor"), "must not be 0"))?,
         currency: currency(&leg.currency_code, field("currency_code"))?,
-        required_owner: optional_id(&field("required_owner_user_id"), &leg.required_owner_user_id)?,
+        required_owner: optional_id(
+            &field("required_owner_user_id"),
+            &leg.required_owner_user_id,
+        )?,
     })
 }
 

@@ -10,7 +10,10 @@ use crate::store::entries::ListedEntry;
 pub(crate) fn wallet(wallet: &Wallet) -> proto::Wallet {
     proto::Wallet {
         wallet_id: wallet.id.to_string(),
-        owner_user_id: wallet.owner.map(|owner| owner.to_string()).unwrap_or_default(),
+        owner_user_id: wallet
+            .owner
+            .map(|owner| owner.to_string())
+            .unwrap_or_default(),
         currency_code: wallet.currency.code().to_owned(),
         status: enums::wallet_status(wallet.status).into(),
         balance: Some(proto::Balance {

@@ -27,9 +27,15 @@ impl Book {
         recorded: impl IntoIterator<Item = Recorded>,
     ) -> Self {
         Self {
-            wallets: wallets.into_iter().map(|wallet| (wallet.id, wallet)).collect(),
+            wallets: wallets
+                .into_iter()
+                .map(|wallet| (wallet.id, wallet))
+                .collect(),
             holds: holds.into_iter().map(|hold| (hold.id, hold)).collect(),
-            recorded: recorded.into_iter().map(|posting| (posting.id, posting)).collect(),
+            recorded: recorded
+                .into_iter()
+                .map(|posting| (posting.id, posting))
+                .collect(),
         }
     }
 

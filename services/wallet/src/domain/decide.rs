@@ -172,7 +172,9 @@ fn move_money(book: &Book, legs: &[Leg]) -> Result<(Vec<Entry>, Vec<Wallet>), Re
         let place = match wallets.iter().position(|wallet| wallet.id == id) {
             Some(place) => place,
             None => {
-                let before = book.wallet(id).ok_or(RejectionReason::WalletNotFound.at(index))?;
+                let before = book
+                    .wallet(id)
+                    .ok_or(RejectionReason::WalletNotFound.at(index))?;
                 wallets.push(before.clone());
                 wallets.len() - 1
             }

@@ -7,7 +7,7 @@
 use bursar_aip::id::{HoldId, WalletId};
 
 use super::book::Book;
-use super::posting::{Account, HoldStep, Leg, Posting, RejectionReason, Rejected};
+use super::posting::{Account, HoldStep, Leg, Posting, Rejected, RejectionReason};
 use super::wallet::Bucket;
 
 /// How far a hold has come. Every state but the first is final.
@@ -59,7 +59,11 @@ pub struct HoldChange {
 pub(super) fn decide(book: &Book, posting: &Posting) -> Result<Option<HoldChange>, Rejected> {
     let Some(step) = &posting.hold else {
         // Held money without a hold would break the bucket's meaning.
-        return match posting.legs.iter().position(|leg| leg.bucket == Bucket::Held) {
+        return match posting
+            .legs
+            .iter()
+            .position(|leg| leg.bucket == Bucket::Held)
+        {
             Some(index) => Err(RejectionReason::HoldMismatch.at(index)),
             None => Ok(None),
         };

@@ -208,7 +208,10 @@ mod tests {
             "wal_ebb2e513-424a-5f41-b84d-6937748969b8"
         );
         let user = UserId::from_uuid(Uuid::nil());
-        assert_eq!(first_wallet_id(user).to_string(), "wal_1c60fbcd-91a9-504d-9587-46e19a6e7058");
+        assert_eq!(
+            first_wallet_id(user).to_string(),
+            "wal_1c60fbcd-91a9-504d-9587-46e19a6e7058"
+        );
         let other_tenant: TenantId = "acme".parse().expect("a tenant");
         let ids = [
             sandbox.wallet_id(&tenant),

@@ -31,8 +31,7 @@ pub async fn run(pool: PgPool, shutdown: CancellationToken) -> anyhow::Result<()
 async fn delete_expired(pool: &PgPool, shutdown: &CancellationToken) -> Result<(), sqlx::Error> {
     while !shutdown.is_cancelled() {
         let mut connection = pool.acquire().await?;
-        let deleted =
-            idempotency::delete_expired(&mut connection, now(), i64::from(BATCH)).await?;
+        let deleted = idempotency::delete_expired(&mut connection, now(), i64::from(BATCH)).await?;
         if deleted < u64::from(BATCH) {
             break;
         }

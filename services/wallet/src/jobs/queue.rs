@@ -53,8 +53,32 @@ pub(super) struct Call {
     pub(super) origin: Origin,
     pub(super) deadline: Instant,
     reply: oneshot::Sender<Result<Vec<Outcome>, Error>>,
-    /// The call's share of the bound, given back when the call is answered.
-    _room: OwnedSemaphorePermit,
+    _room: Room,
+}
+
+/// A call's share of the queue's bound, given back when the call is answered.
+struct Room(OwnedSemaphorePermit);
+
+impl Room {
+    fn new(permits: OwnedSemaphorePermit) -> Self {
+        gauge().increment(size(&permits));
+        Self(permits)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        gauge().decrement(size(&self.0));
+    }
+}
+
+/// How many postings wait or are under way.
+fn gauge() -> metrics::Gauge {
+    metrics::gauge!("bursar_ledger_queued_postings")
+}
+
+fn size(permits: &OwnedSemaphorePermit) -> f64 {
+    u32::try_from(permits.num_permits()).map_or(f64::INFINITY, f64::from)
 }
 
 impl Call {
@@ -113,9 +137,11 @@ impl Ledger {
             },
             deadline: order.deadline,
             reply,
-            _room: room,
+            _room: Room::new(room),
         };
-        self.calls.send(call).map_err(|_| Error::LedgerUnavailable)?;
+        self.calls
+            .send(call)
+            .map_err(|_| Error::LedgerUnavailable)?;
         // A writer that went down with the call may have committed it before.
         answer.await.unwrap_or(Err(Error::LedgerUnavailable))
     }

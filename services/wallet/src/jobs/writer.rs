@@ -24,6 +24,7 @@ use bursar_aip::id::WalletId;
 use bursar_server::database;
 use sqlx::{PgConnection, PgPool};
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use self::batch::Part;
 use super::queue::{Call, Inbox};
@@ -93,15 +94,19 @@ impl Writer {
     /// Writes calls as one batch and answers each.
     async fn serve(&mut self, calls: Vec<Call>) {
         let now = Instant::now();
-        let (calls, late): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| call.deadline > now);
+        let (calls, late): (Vec<_>, Vec<_>) =
+            calls.into_iter().partition(|call| call.deadline > now);
         for call in late {
             call.answer(Err(Error::LedgerTooLate));
         }
         if calls.is_empty() {
             return;
         }
-        let results = self.settle(&calls).await;
+        let span = tracing::info_span!("ledger.batch", calls = calls.len());
+        let results = self.settle(&calls).instrument(span).await;
+        metrics::histogram!("bursar_ledger_batch_duration_seconds").record(now.elapsed());
         for (call, result) in calls.into_iter().zip(results) {
+            count(&result);
             call.answer(result);
         }
     }
@@ -111,9 +116,10 @@ impl Writer {
         let parts: Vec<Part<'_>> = calls.iter().map(Part::whole).collect();
         match self.write(&parts, latest_deadline(calls)).await {
             Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
-            Err(Failure::Transient) => {
-                calls.iter().map(|_| Err(Error::LedgerUnavailable)).collect()
-            }
+            Err(Failure::Transient) => calls
+                .iter()
+                .map(|_| Err(Error::LedgerUnavailable))
+                .collect(),
             Err(Failure::Refused(error)) => {
                 tracing::warn!(%error, calls = calls.len(), "a batch was refused; writing its calls one by one");
                 let mut results = Vec::with_capacity(calls.len());
@@ -132,7 +138,9 @@ impl Writer {
     async fn settle_alone(&mut self, call: &Call) -> Result<Vec<Outcome>, Error> {
         let parts: Vec<Part<'_>> = match call.mode {
             Mode::Atomic => vec![Part::whole(call)],
-            Mode::Independent => (0..call.postings.len()).map(|index| Part::one(call, index)).collect(),
+            Mode::Independent => (0..call.postings.len())
+                .map(|index| Part::one(call, index))
+                .collect(),
         };
         let mut outcomes = Vec::with_capacity(call.postings.len());
         let mut failure = None;
@@ -213,7 +221,14 @@ async fn open_system_wallets(
     for posting in postings {
         for (id, account) in system_accounts_of(posting) {
             if !open.contains(&id) {
-                missing.insert(id, SystemWallet { id, tenant: &posting.tenant, account });
+                missing.insert(
+                    id,
+                    SystemWallet {
+                        id,
+                        tenant: &posting.tenant,
+                        account,
+                    },
+                );
             }
         }
     }
@@ -227,6 +242,31 @@ async fn open_system_wallets(
     }
     open.extend(missing.into_keys());
     Ok(())
+}
+
+/// Counts postings by what became of them.
+fn count(result: &Result<Vec<Outcome>, Error>) {
+    let Ok(outcomes) = result else {
+        metrics::counter!("bursar_ledger_failed_calls_total").increment(1);
+        return;
+    };
+    let (mut applied, mut replayed, mut rejected) = (0, 0, 0);
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Applied(_) => applied += 1,
+            Outcome::Replayed(_) => replayed += 1,
+            Outcome::Rejected(_) => rejected += 1,
+        }
+    }
+    for (name, count) in [
+        ("applied", applied),
+        ("replayed", replayed),
+        ("rejected", rejected),
+    ] {
+        if count > 0 {
+            metrics::counter!("bursar_ledger_postings_total", "outcome" => name).increment(count);
+        }
+    }
 }
 
 fn latest_deadline(calls: &[Call]) -> Instant {

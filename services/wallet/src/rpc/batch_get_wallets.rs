@@ -26,7 +26,8 @@ pub(super) async fn handle(
     let found = wallets::find_many(&mut connection, &context.caller.tenant, &ids)
         .await
         .map_err(Error::from)?;
-    let by_id: HashMap<WalletId, &Wallet> = found.iter().map(|wallet| (wallet.id, wallet)).collect();
+    let by_id: HashMap<WalletId, &Wallet> =
+        found.iter().map(|wallet| (wallet.id, wallet)).collect();
     let in_order = ids.iter().filter_map(|id| by_id.get(id).copied());
     Ok(Response::new(BatchGetWalletsResponse {
         wallets: in_order.map(wallet::wallet).collect(),

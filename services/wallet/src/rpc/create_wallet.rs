@@ -62,10 +62,7 @@ pub(super) async fn handle(
 }
 
 /// Opens a wallet without an idempotency key.
-async fn open(
-    pool: &PgPool,
-    opening: &Opening,
-) -> Result<Response<CreateWalletResponse>, Status> {
+async fn open(pool: &PgPool, opening: &Opening) -> Result<Response<CreateWalletResponse>, Status> {
     let mut transaction = database::begin(pool).await.map_err(Error::from)?;
     let wallet = insert(&mut transaction, opening).await?;
     transaction.commit().await.map_err(Error::from)?;

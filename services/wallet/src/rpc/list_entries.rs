@@ -50,7 +50,9 @@ pub(super) async fn handle(
     }
     let next_page_token = match found.last() {
         Some(last) if has_next => {
-            let cursor = Cursor { version: last.version };
+            let cursor = Cursor {
+                version: last.version,
+            };
             page::encode(LIST, &filter, &cursor)
         }
         Some(_) | None => String::new(),

@@ -68,10 +68,7 @@ pub async fn lock_holds(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Hol
 
 /// Those of the postings that are in the ledger, with their first results,
 /// rebuilt from what was written: nothing is stored twice.
-pub async fn recorded(
-    conn: &mut PgConnection,
-    ids: &[Uuid],
-) -> Result<Vec<Recorded>, sqlx::Error> {
+pub async fn recorded(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Recorded>, sqlx::Error> {
     // One row a leg. The key arrays of a posting find its entries.
     let rows = query!(
         r#"SELECT postings.id, postings.tenant_id, postings.fingerprint, postings.recorded_at,
@@ -92,7 +89,10 @@ pub async fn recorded(
     for legs in rows.chunk_by(|left, right| left.id == right.id) {
         let posting = &legs[0];
         if usize::try_from(posting.leg_count) != Ok(legs.len()) {
-            return Err(unreadable(format!("posting {} of missing entries", posting.id)));
+            return Err(unreadable(format!(
+                "posting {} of missing entries",
+                posting.id
+            )));
         }
         let tenant = &posting.tenant_id;
         found.push(Recorded {

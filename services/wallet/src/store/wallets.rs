@@ -109,7 +109,10 @@ pub async fn open_system(
     now: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
     let ids: Vec<Uuid> = wallets.iter().map(|wallet| wallet.id.uuid()).collect();
-    let tenants: Vec<&str> = wallets.iter().map(|wallet| wallet.tenant.as_str()).collect();
+    let tenants: Vec<&str> = wallets
+        .iter()
+        .map(|wallet| wallet.tenant.as_str())
+        .collect();
     let purposes: Vec<&str> = wallets
         .iter()
         .map(|wallet| wallet.account.purpose.name())

@@ -14,218 +14,15 @@
 //! no part reads what another one writes. The trigger on `entries` checks the
 //! balance of every posting at the end.
 
-use std::collections::BTreeMap;
+mod columns;
 
-use bursar_aip::id::{HoldId, WalletId};
 use bursar_events::{Columns, Event};
 use sqlx::{PgConnection, query};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::names::Named;
-use crate::domain::decide::Applied;
-use crate::domain::hold::{Hold, HoldAction, HoldChange, HoldStatus};
-use crate::domain::posting::{Posting, PostingId};
-use crate::domain::wallet::Wallet;
-
-/// Everything that one batch writes: columns of rows, as the statement takes them.
-#[derive(Default)]
-pub struct Batch<'a> {
-    postings: Postings<'a>,
-    entries: Entries<'a>,
-    wallets: BTreeMap<WalletId, WalletAfter<'a>>,
-    holds: BTreeMap<HoldId, HoldAfter<'a>>,
-}
-
-#[derive(Default)]
-struct Postings<'a> {
-    id: Vec<Uuid>,
-    tenant_id: Vec<&'a str>,
-    transaction_id: Vec<Uuid>,
-    kind: Vec<&'static str>,
-    fingerprint: Vec<&'a [u8]>,
-    hold_id: Vec<Option<Uuid>>,
-    hold_action: Vec<Option<&'static str>>,
-    effective_at: Vec<OffsetDateTime>,
-    recorded_at: Vec<OffsetDateTime>,
-    /// Where the posting's legs begin and end among all entries, from 1.
-    first_leg: Vec<i32>,
-    last_leg: Vec<i32>,
-}
-
-#[derive(Default)]
-struct Entries<'a> {
-    wallet_id: Vec<Uuid>,
-    version: Vec<i64>,
-    posting_id: Vec<Uuid>,
-    amount: Vec<i64>,
-    balance_after: Vec<i64>,
-    bucket: Vec<&'static str>,
-    currency: Vec<&'static str>,
-    tenant_id: Vec<&'a str>,
-}
-
-/// A wallet after the batch, and the version at which it was locked.
-struct WalletAfter<'a> {
-    wallet: &'a Wallet,
-    locked_version: i64,
-}
-
-/// A hold after the batch: opened, ended, or both in one batch.
-struct HoldAfter<'a> {
-    hold: &'a Hold,
-    tenant: &'a str,
-    placed_by: Option<PostingId>,
-    ended_by: Option<PostingId>,
-}
-
-impl<'a> Batch<'a> {
-    /// The rows of these decisions, which come in the order in which they were
-    /// made: a wallet's later state replaces its earlier one.
-    pub fn of(decisions: &[(&'a Posting, &'a Applied)]) -> Self {
-        let mut batch = Self::default();
-        for (posting, applied) in decisions {
-            for wallet in &applied.wallets {
-                batch.change_wallet(wallet, applied);
-            }
-            if let Some(change) = &applied.hold {
-                batch.change_hold(posting, change);
-            }
-        }
-        // See the module: the order of insertion is the order of the ids.
-        let mut by_id = decisions.to_vec();
-        by_id.sort_by_key(|(posting, _)| posting.id);
-        for (posting, applied) in by_id {
-            batch.insert_posting(posting, applied);
-        }
-        batch
-    }
-
-    fn change_wallet(&mut self, wallet: &'a Wallet, applied: &Applied) {
-        self.wallets
-            .entry(wallet.id)
-            .and_modify(|after| after.wallet = wallet)
-            .or_insert_with(|| {
-                let own = applied.entries.iter().filter(|entry| entry.wallet == wallet.id);
-                let first = own.map(|entry| entry.version).min();
-                WalletAfter {
-                    wallet,
-                    locked_version: first.map_or(wallet.version, |version| version - 1),
-                }
-            });
-    }
-
-    fn change_hold(&mut self, posting: &'a Posting, change: &'a HoldChange) {
-        let after = self.holds.entry(change.after.id).or_insert(HoldAfter {
-            hold: &change.after,
-            tenant: posting.tenant.as_str(),
-            placed_by: None,
-            ended_by: None,
-        });
-        after.hold = &change.after;
-        match change.action {
-            HoldAction::Place => after.placed_by = Some(posting.id),
-            HoldAction::Capture | HoldAction::Void => after.ended_by = Some(posting.id),
-        }
-    }
-
-    fn insert_posting(&mut self, posting: &'a Posting, applied: &'a Applied) {
-        let rows = &mut self.postings;
-        // A batch has at most 1,000 postings of 32 legs.
-        let before = i32::try_from(self.entries.wallet_id.len()).unwrap_or(i32::MAX);
-        let count = i32::try_from(applied.entries.len()).unwrap_or(i32::MAX);
-        rows.id.push(posting.id.uuid());
-        rows.tenant_id.push(posting.tenant.as_str());
-        rows.transaction_id.push(posting.transaction.uuid());
-        rows.kind.push(posting.kind.word());
-        rows.fingerprint.push(&posting.fingerprint);
-        let hold = posting.hold.as_ref();
-        rows.hold_id.push(hold.map(|step| step.hold.uuid()));
-        rows.hold_action.push(hold.map(|step| step.action.word()));
-        let recorded_at = applied.recorded.recorded_at;
-        rows.effective_at.push(posting.effective_at.unwrap_or(recorded_at));
-        rows.recorded_at.push(recorded_at);
-        rows.first_leg.push(before + 1);
-        rows.last_leg.push(before.saturating_add(count));
-        for entry in &applied.entries {
-            let rows = &mut self.entries;
-            rows.wallet_id.push(entry.wallet.uuid());
-            rows.version.push(entry.version);
-            rows.posting_id.push(posting.id.uuid());
-            rows.amount.push(entry.amount);
-            rows.balance_after.push(entry.balance_after);
-            rows.bucket.push(entry.bucket.word());
-            rows.currency.push(entry.currency.code());
-            rows.tenant_id.push(posting.tenant.as_str());
-        }
-    }
-}
-
-#[derive(Default)]
-struct WalletColumns {
-    id: Vec<Uuid>,
-    locked_version: Vec<i64>,
-    available: Vec<i64>,
-    held: Vec<i64>,
-    bonus: Vec<i64>,
-    version: Vec<i64>,
-    event_version: Vec<i64>,
-}
-
-impl WalletColumns {
-    fn of(wallets: &BTreeMap<WalletId, WalletAfter<'_>>) -> Self {
-        let mut columns = Self::default();
-        for after in wallets.values() {
-            let wallet = after.wallet;
-            columns.id.push(wallet.id.uuid());
-            columns.locked_version.push(after.locked_version);
-            columns.available.push(wallet.balance.available);
-            columns.held.push(wallet.balance.held);
-            columns.bonus.push(wallet.balance.bonus);
-            columns.version.push(wallet.version);
-            columns.event_version.push(wallet.event_version);
-        }
-        columns
-    }
-}
-
-#[derive(Default)]
-struct HoldColumns<'a> {
-    id: Vec<Uuid>,
-    tenant_id: Vec<&'a str>,
-    wallet_id: Vec<Uuid>,
-    amount: Vec<i64>,
-    captured: Vec<i64>,
-    status: Vec<&'static str>,
-    placed_by: Vec<Option<Uuid>>,
-    ended_by: Vec<Option<Uuid>>,
-}
-
-impl<'a> HoldColumns<'a> {
-    fn of(holds: &BTreeMap<HoldId, HoldAfter<'a>>) -> Self {
-        let mut columns = Self::default();
-        for after in holds.values() {
-            let hold = after.hold;
-            columns.id.push(hold.id.uuid());
-            columns.tenant_id.push(after.tenant);
-            columns.wallet_id.push(hold.wallet.uuid());
-            columns.amount.push(hold.amount);
-            columns.captured.push(match hold.status {
-                HoldStatus::Captured => hold.amount,
-                HoldStatus::Active | HoldStatus::Voided => 0,
-            });
-            columns.status.push(hold.status.word());
-            columns.placed_by.push(after.placed_by.map(PostingId::uuid));
-            columns.ended_by.push(after.ended_by.map(PostingId::uuid));
-        }
-        columns
-    }
-
-    /// How many holds are there already, to be ended.
-    fn ended_only(&self) -> usize {
-        self.placed_by.iter().filter(|posting| posting.is_none()).count()
-    }
-}
+pub use self::columns::Batch;
+use self::columns::{HoldColumns, WalletColumns};
 
 /// Writes a batch at `now`. Fails with `RowNotFound` when a wallet or hold is
 /// not as it was when it was locked, which the locks rule out: the caller's
@@ -236,9 +33,11 @@ pub async fn write(
     events: &[Event],
     now: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
-    let Batch { postings, entries, .. } = batch;
-    let wallets = WalletColumns::of(&batch.wallets);
-    let holds = HoldColumns::of(&batch.holds);
+    let Batch {
+        postings, entries, ..
+    } = batch;
+    let wallets = WalletColumns::of(batch);
+    let holds = HoldColumns::of(batch);
     let events = Columns::of(events);
     let done = query!(
         r#"

@@ -22,8 +22,14 @@ async fn postings_move_money() {
     let mut ledger = fixture.ledger();
     let paid_in = ledger.post_one(deposit(&alice, 1000)).await;
     let legs = &applied(&paid_in).legs;
-    assert_eq!((legs[0].owner_user_id.as_str(), legs[0].balance_after_minor), ("", -1000));
-    assert_eq!((&legs[1].owner_user_id, legs[1].balance_after_minor), (&alice.owner_user_id, 1000));
+    assert_eq!(
+        (legs[0].owner_user_id.as_str(), legs[0].balance_after_minor),
+        ("", -1000)
+    );
+    assert_eq!(
+        (&legs[1].owner_user_id, legs[1].balance_after_minor),
+        (&alice.owner_user_id, 1000)
+    );
     assert!(!paid_in.replayed);
     let moved = ledger.post_one(transfer(&alice, &bob, 300)).await;
     let legs = &applied(&moved).legs;
@@ -31,7 +37,10 @@ async fn postings_move_money() {
     assert_eq!((legs[1].version, legs[1].balance_after_minor), (1, 300));
     assert_eq!(legs[1].wallet_id, bob.wallet_id);
     let now = fixture.current(&alice).await;
-    assert_eq!((now.version, now.balance.expect("a balance").available_minor), (2, 700));
+    assert_eq!(
+        (now.version, now.balance.expect("a balance").available_minor),
+        (2, 700)
+    );
     fixture.verify().await;
 }
 
@@ -49,7 +58,10 @@ async fn independent_postings_stand_on_their_own() {
         transfer(&alice, &bob, 20),
         transfer(&alice, &bob, 15),
     ];
-    let results = fixture.ledger().post(postings.clone(), BatchMode::Unspecified).await;
+    let results = fixture
+        .ledger()
+        .post(postings.clone(), BatchMode::Unspecified)
+        .await;
     let insufficient = (RejectionReason::InsufficientFunds, 0);
     assert_eq!(rejected(&results[0]), insufficient);
     applied(&results[1]);
@@ -77,7 +89,10 @@ async fn atomic_postings_stand_together() {
     ];
     let refused = ledger.post(postings.clone(), BatchMode::Atomic).await;
     assert_eq!(rejected(&refused[0]), (RejectionReason::BatchRejected, -1));
-    assert_eq!(rejected(&refused[1]), (RejectionReason::InsufficientFunds, 0));
+    assert_eq!(
+        rejected(&refused[1]),
+        (RejectionReason::InsufficientFunds, 0)
+    );
     assert_eq!(rejected(&refused[2]), (RejectionReason::BatchRejected, -1));
     assert_eq!(fixture.balance(&alice).await.available_minor, 100);
     assert_eq!(fixture.current(&alice).await.version, 1);
@@ -112,13 +127,18 @@ async fn a_call_takes_a_thousand_postings() {
     let postings: Vec<_> = (0..1_000).map(|_| exchange()).collect();
     let results = fixture.ledger().post(postings, BatchMode::Atomic).await;
     assert_eq!(results.len(), 1_000);
-    results.iter().for_each(|result| drop(applied(result).clone()));
+    results
+        .iter()
+        .for_each(|result| drop(applied(result).clone()));
     assert_eq!(fixture.balance(&euros).await.available_minor, 0);
     assert_eq!(fixture.balance(&dollars).await.available_minor, 6_000);
     let too_many = (0..1_001).map(|_| exchange()).collect();
     let refused = fixture.ledger().try_post(too_many, BatchMode::Atomic).await;
     let refused = refused.expect_err("too many");
-    assert_eq!((refused.code(), reason(&refused)), (Code::InvalidArgument, "INVALID_FIELD".to_owned()));
+    assert_eq!(
+        (refused.code(), reason(&refused)),
+        (Code::InvalidArgument, "INVALID_FIELD".to_owned())
+    );
     fixture.verify().await;
 }
 
@@ -133,7 +153,10 @@ async fn platform_wallets_open_themselves_once() {
             name: String::new(),
             currency_code: "EUR".to_owned(),
         };
-        let to_fees = Leg { system: Some(account), ..settlement("EUR", 1) };
+        let to_fees = Leg {
+            system: Some(account),
+            ..settlement("EUR", 1)
+        };
         posting(PostingKind::Adjustment, vec![leg(wallet, -1), to_fees])
     };
     let mut payers = Vec::new();
@@ -174,7 +197,11 @@ async fn the_effective_time_is_kept() {
     };
     let mut ledger = fixture.ledger();
     let backdated = at(1_700_000_000, 123_456_789);
-    for good in [backdated.clone(), deposit(&wallet, 1), at(-62_135_596_800, 0)] {
+    for good in [
+        backdated.clone(),
+        deposit(&wallet, 1),
+        at(-62_135_596_800, 0),
+    ] {
         applied(&ledger.post_one(good).await);
     }
     let rows: Vec<(bool, f64)> = sqlx::query_as(
@@ -186,8 +213,15 @@ async fn the_effective_time_is_kept() {
     .expect("postings");
     assert!(rows[0].0 && !rows[1].0 && !rows[2].0);
     assert!((rows[1].1 - 1_700_000_000.123_456).abs() < 0.000_002);
-    for bad in [at(-62_135_596_801, 0), at(253_402_300_800, 0), at(0, -1), at(i64::MAX, 0)] {
-        let refused = ledger.try_post(vec![bad.clone()], BatchMode::Independent).await;
+    for bad in [
+        at(-62_135_596_801, 0),
+        at(253_402_300_800, 0),
+        at(0, -1),
+        at(i64::MAX, 0),
+    ] {
+        let refused = ledger
+            .try_post(vec![bad.clone()], BatchMode::Independent)
+            .await;
         let refused = refused.expect_err("no such instant");
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
         assert_eq!(times_posted(&fixture.database.pool, &bad).await, 0);
@@ -201,8 +235,13 @@ async fn only_services_may_post() {
     let user = UserId::generate();
     let wallet = fixture.open(user, "EUR").await;
     for token in [fixture.tokens.user(user), fixture.tokens.admin(user)] {
-        let mut ledger = Poster { token, ..fixture.ledger() };
-        let refused = ledger.try_post(vec![deposit(&wallet, 1)], BatchMode::Independent).await;
+        let mut ledger = Poster {
+            token,
+            ..fixture.ledger()
+        };
+        let refused = ledger
+            .try_post(vec![deposit(&wallet, 1)], BatchMode::Independent)
+            .await;
         let refused = refused.expect_err("a user's token");
         assert_eq!(refused.code(), Code::PermissionDenied);
         assert_eq!(reason(&refused), "PERMISSION_DENIED");
@@ -213,7 +252,10 @@ async fn only_services_may_post() {
         leg.currency_code = "ZZZ".to_owned();
     }
     let refused = ledger.try_post(vec![unknown], BatchMode::Independent).await;
-    assert_eq!(reason(&refused.expect_err("no currency")), "CURRENCY_UNSUPPORTED");
+    assert_eq!(
+        reason(&refused.expect_err("no currency")),
+        "CURRENCY_UNSUPPORTED"
+    );
     let mut both = deposit(&wallet, 1);
     both.legs[0].wallet_id = wallet.wallet_id.clone();
     let mut one_leg = deposit(&wallet, 1);

@@ -53,7 +53,9 @@ async fn an_id_belongs_to_one_posting() {
     for forged in [amount.clone(), order, transaction, owner] {
         assert_eq!(rejected(&ledger.post_one(forged).await), REUSED);
     }
-    let atomic = ledger.post(vec![deposit(&bob, 1), amount], BatchMode::Atomic).await;
+    let atomic = ledger
+        .post(vec![deposit(&bob, 1), amount], BatchMode::Atomic)
+        .await;
     assert_eq!(rejected(&atomic[0]), (RejectionReason::BatchRejected, -1));
     assert_eq!(rejected(&atomic[1]), REUSED);
     assert_eq!(fixture.balance(&bob).await.available_minor, 10);
@@ -83,7 +85,11 @@ async fn post_everywhere(
     posting: &bursar_contracts::wallet::v1::Posting,
 ) -> Vec<PostingResult> {
     let calls = (0..50).map(|index| {
-        let mut ledger = if index % 2 == 0 { first.clone() } else { second.clone() };
+        let mut ledger = if index % 2 == 0 {
+            first.clone()
+        } else {
+            second.clone()
+        };
         let posting = posting.clone();
         tokio::spawn(async move { ledger.post_one(posting).await })
     });

@@ -25,7 +25,11 @@ async fn all_entries(fixture: &Fixture, wallet: &Wallet, size: i32) -> Vec<Entry
     let mut next = String::new();
     loop {
         let request = with_token(page(wallet, size, next), &token);
-        let answer = fixture.wallets().list_entries(request).await.expect("a page");
+        let answer = fixture
+            .wallets()
+            .list_entries(request)
+            .await
+            .expect("a page");
         let answer = answer.into_inner();
         entries.extend(answer.entries);
         next = answer.next_page_token;
@@ -58,7 +62,14 @@ async fn entries_are_listed_newest_first() {
     let entries = all_entries(&fixture, &wallet, 100).await;
     let lines: Vec<_> = entries
         .iter()
-        .map(|entry| (entry.version, entry.bucket(), entry.amount_minor, entry.balance_after_minor))
+        .map(|entry| {
+            (
+                entry.version,
+                entry.bucket(),
+                entry.amount_minor,
+                entry.balance_after_minor,
+            )
+        })
         .collect();
     assert_eq!(
         lines,
@@ -94,15 +105,21 @@ async fn ledgers_are_their_owners() {
     }
     let mut client = fixture.wallets();
     let stranger = fixture.tokens.user(UserId::generate());
-    let hidden = client.list_entries(with_token(page(&wallet, 2, String::new()), &stranger)).await;
+    let hidden = client
+        .list_entries(with_token(page(&wallet, 2, String::new()), &stranger))
+        .await;
     let hidden = hidden.expect_err("not theirs");
     assert_eq!(hidden.code(), Code::NotFound);
     assert_eq!(reason(&hidden), "WALLET_NOT_FOUND");
     let admin = fixture.tokens.admin(UserId::generate());
-    let seen = client.list_entries(with_token(page(&wallet, 2, String::new()), &admin)).await;
+    let seen = client
+        .list_entries(with_token(page(&wallet, 2, String::new()), &admin))
+        .await;
     let next = seen.expect("any").into_inner().next_page_token;
     assert!(!next.is_empty());
-    let moved = client.list_entries(with_token(page(&second, 2, next), &token)).await;
+    let moved = client
+        .list_entries(with_token(page(&second, 2, next), &token))
+        .await;
     let moved = moved.expect_err("another wallet's token");
     assert_eq!(reason(&moved), "PAGE_TOKEN_INVALID");
 }
@@ -118,7 +135,11 @@ async fn events_tell_of_postings() {
     let paid = transfer(&alice, &bob, 200);
     applied(&ledger.post_one(paid.clone()).await);
     let hold = bursar_aip::id::HoldId::generate();
-    applied(&ledger.post_one(crate::support::place(hold, &alice, 50)).await);
+    applied(
+        &ledger
+            .post_one(crate::support::place(hold, &alice, 50))
+            .await,
+    );
     let rows: Vec<(String, i64, String, String, Vec<u8>)> = sqlx::query_as(
         "SELECT subject, version, kind, actor, data FROM events
          WHERE version > 1 ORDER BY subject, version",
@@ -130,10 +151,16 @@ async fn events_tell_of_postings() {
         let own = rows.iter().filter(|row| row.0 == wallet.wallet_id);
         own.map(|row| row.2.as_str()).collect::<Vec<_>>()
     };
-    assert_eq!(told(&alice), ["wallet.credited", "wallet.debited", "wallet.moved"]);
+    assert_eq!(
+        told(&alice),
+        ["wallet.credited", "wallet.debited", "wallet.moved"]
+    );
     assert_eq!(told(&bob), ["wallet.credited"]);
     assert_eq!(rows.len(), 4);
-    let row = rows.iter().find(|row| row.0 == bob.wallet_id).expect("bob's");
+    let row = rows
+        .iter()
+        .find(|row| row.0 == bob.wallet_id)
+        .expect("bob's");
     assert_eq!(row.3, "service:transaction");
     let data = WalletPosted::decode(row.4.as_slice()).expect("the event's message");
     assert_eq!(data.wallet_id, bob.wallet_id);

@@ -9,8 +9,7 @@ use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction};
 use tonic::Code;
 
 use crate::support::{
-    Fixture, applied, deposit, eventually, reason, times_posted, transfer, uuid_of,
-    waiting_writers,
+    Fixture, applied, deposit, eventually, reason, times_posted, transfer, uuid_of, waiting_writers,
 };
 
 /// Locks a wallet's row from outside, so that writers that need it wait.
@@ -42,7 +41,10 @@ async fn limit_connections(superuser: &PgPool, limit: i32) {
         .await
         .expect("a name");
     let statement = format!("ALTER DATABASE {name} CONNECTION LIMIT {limit}");
-    sqlx::query(AssertSqlSafe(statement)).execute(superuser).await.expect("a superuser may");
+    sqlx::query(AssertSqlSafe(statement))
+        .execute(superuser)
+        .await
+        .expect("a superuser may");
 }
 
 /// A caller that leaves in the middle takes nothing back: its posting is
@@ -56,11 +58,17 @@ async fn a_caller_that_leaves_is_posted_once() {
     let paid_in = deposit(&wallet, 5);
     let (mut ledger, posting) = (fixture.ledger(), paid_in.clone());
     let call = tokio::spawn(async move { ledger.post_one(posting).await });
-    eventually("the writer waits for the row", async || waiting_writers(pool).await == 1).await;
+    eventually("the writer waits for the row", async || {
+        waiting_writers(pool).await == 1
+    })
+    .await;
     call.abort();
     call.await.expect_err("it was dropped");
     held.rollback().await.expect("released");
-    eventually("it is posted", async || times_posted(pool, &paid_in).await == 1).await;
+    eventually("it is posted", async || {
+        times_posted(pool, &paid_in).await == 1
+    })
+    .await;
     assert!(fixture.ledger().post_one(paid_in).await.replayed);
     assert_eq!(fixture.balance(&wallet).await.available_minor, 5);
     fixture.verify().await;
@@ -110,7 +118,10 @@ async fn a_call_that_comes_too_late_is_dropped() {
     for writers in 1..=2 {
         let (mut ledger, posting) = (fixture.ledger(), deposit(&wallet, 1));
         busy.push(tokio::spawn(async move { ledger.post_one(posting).await }));
-        eventually("a writer waits", async || waiting_writers(pool).await == writers).await;
+        eventually("a writer waits", async || {
+            waiting_writers(pool).await == writers
+        })
+        .await;
     }
     let late = deposit(&other, 1);
     let mut ledger = fixture.ledger();
@@ -120,8 +131,15 @@ async fn a_call_that_comes_too_late_is_dropped() {
     };
     let mut request = bursar_testkit::with_token(request, &ledger.token);
     request.set_timeout(Duration::from_millis(100));
-    let refused = ledger.client.post_batch(request).await.expect_err("too late");
-    assert!(matches!(refused.code(), Code::DeadlineExceeded | Code::Cancelled), "{refused:?}");
+    let refused = ledger
+        .client
+        .post_batch(request)
+        .await
+        .expect_err("too late");
+    assert!(
+        matches!(refused.code(), Code::DeadlineExceeded | Code::Cancelled),
+        "{refused:?}"
+    );
     held.rollback().await.expect("released");
     for call in busy {
         applied(&call.await.expect("no panic"));
@@ -182,7 +200,10 @@ async fn a_database_that_is_away_is_unavailable() {
     let paid_in = deposit(&wallet, 5);
     limit_connections(&superuser, 0).await;
     cut_connections(&superuser).await;
-    let refused = fixture.ledger().try_post(vec![paid_in.clone()], BatchMode::Independent).await;
+    let refused = fixture
+        .ledger()
+        .try_post(vec![paid_in.clone()], BatchMode::Independent)
+        .await;
     let refused = refused.expect_err("no database");
     assert_eq!(refused.code(), Code::Unavailable);
     assert_eq!(reason(&refused), "UNAVAILABLE");
@@ -205,7 +226,10 @@ async fn an_ending_service_finishes_its_calls() {
     let (mut ledger, posting) = (fixture.ledger(), deposit(&wallet, 5));
     let call = tokio::spawn(async move { ledger.post_one(posting).await });
     let pool = &fixture.database.pool;
-    eventually("the writer waits for the row", async || waiting_writers(pool).await == 1).await;
+    eventually("the writer waits for the row", async || {
+        waiting_writers(pool).await == 1
+    })
+    .await;
     let stopping = tokio::spawn(fixture.service.stop());
     tokio::task::yield_now().await;
     held.rollback().await.expect("released");

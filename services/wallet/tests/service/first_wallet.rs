@@ -73,7 +73,9 @@ async fn the_event_opens_one_wallet() {
     assert_eq!(wallets_of(pool, user).await, ["EUR"]);
     let early = UserId::generate();
     fixture.open(early, "USD").await;
-    handle(pool, &received(early, &registered(early))).await.expect("handled");
+    handle(pool, &received(early, &registered(early)))
+        .await
+        .expect("handled");
     let mut currencies = wallets_of(pool, early).await;
     currencies.sort();
     assert_eq!(currencies, ["EUR", "USD"]);
@@ -86,14 +88,19 @@ async fn the_event_opens_one_wallet() {
 async fn nonsense_is_poison() {
     let fixture = Fixture::start().await;
     let user = UserId::generate();
-    let nameless = UserRegistered { user_id: "usr_7".to_owned(), ..registered(user) };
+    let nameless = UserRegistered {
+        user_id: "usr_7".to_owned(),
+        ..registered(user)
+    };
     let mut foreign = received(user, &registered(user));
     foreign.tenant = "NO TENANT".to_owned();
     let mut broken = received(user, &registered(user));
     broken.data = vec![0xff; 3];
     let other = received(user, &SessionStarted::default());
     for event in [received(user, &nameless), foreign, broken, other] {
-        let refused = handle(&fixture.database.pool, &event).await.expect_err("nonsense");
+        let refused = handle(&fixture.database.pool, &event)
+            .await
+            .expect_err("nonsense");
         assert!(matches!(refused, HandlerError::Poison(_)), "{refused:?}");
     }
 }
@@ -108,7 +115,10 @@ async fn the_event_comes_through_the_stream() {
         ("BURSAR_DEFAULT_CURRENCY", "USD"),
     ])
     .await;
-    let migrations = [Migrations { name: "events", migrator: &bursar_events::MIGRATOR }];
+    let migrations = [Migrations {
+        name: "events",
+        migrator: &bursar_events::MIGRATOR,
+    }];
     let identity = TestDatabase::create(&migrations).await;
     let users: Vec<UserId> = (0..5).map(|_| UserId::generate()).collect();
     for user in &users {
@@ -134,7 +144,8 @@ async fn the_event_comes_through_the_stream() {
         stream_prefix: format!("test:{}:", fixture.tokens.name),
         ..Settings::default()
     };
-    let relay = Relay::new(identity.pool.clone(), client, "bursar.identity").with_settings(settings);
+    let relay =
+        Relay::new(identity.pool.clone(), client, "bursar.identity").with_settings(settings);
     let shutdown = CancellationToken::new();
     let running = tokio::spawn({
         let shutdown = shutdown.clone();

@@ -1,9 +1,7 @@
 //! Holds through PostBatch: placed, captured, voided, each end once.
 
 use bursar_aip::id::{HoldId, UserId};
-use bursar_contracts::wallet::v1::{
-    BatchMode, Bucket, HoldAction, PostingKind, RejectionReason,
-};
+use bursar_contracts::wallet::v1::{BatchMode, Bucket, HoldAction, PostingKind, RejectionReason};
 
 use crate::support::{
     Fixture, applied, capture, leg, leg_in, place, posting, rejected, settlement, void, with_hold,
@@ -50,7 +48,10 @@ async fn a_hold_may_live_within_a_batch() {
         capture(hold, &wallet, 60),
         void(hold, &wallet, 60),
     ];
-    let results = fixture.ledger().post(postings, BatchMode::Independent).await;
+    let results = fixture
+        .ledger()
+        .post(postings, BatchMode::Independent)
+        .await;
     applied(&results[0]);
     applied(&results[1]);
     assert_eq!(rejected(&results[2]), NOT_ACTIVE);
@@ -91,7 +92,10 @@ async fn legs_must_fit_the_hold() {
     let across = with_hold(
         HoldId::generate(),
         HoldAction::Place,
-        posting(PostingKind::Hold, vec![leg(&wallet, -5), leg_in(Bucket::Held, &other, 5)]),
+        posting(
+            PostingKind::Hold,
+            vec![leg(&wallet, -5), leg_in(Bucket::Held, &other, 5)],
+        ),
     );
     for bad in [
         capture(hold, &wallet, 59),
@@ -130,14 +134,23 @@ async fn ends_and_places_race_safely() {
     let hold = HoldId::generate();
     applied(&fixture.ledger().post_one(place(hold, &wallet, 60)).await);
     let ends = (0..20).map(|index| {
-        if index % 2 == 0 { capture(hold, &wallet, 60) } else { void(hold, &wallet, 60) }
+        if index % 2 == 0 {
+            capture(hold, &wallet, 60)
+        } else {
+            void(hold, &wallet, 60)
+        }
     });
     assert_eq!(winners(&fixture, ends.collect(), NOT_ACTIVE).await, 1);
     let contested = HoldId::generate();
     let mut places = Vec::new();
     for _ in 0..8 {
         let wallet = fixture.open(UserId::generate(), "EUR").await;
-        applied(&fixture.ledger().post_one(crate::support::deposit(&wallet, 10)).await);
+        applied(
+            &fixture
+                .ledger()
+                .post_one(crate::support::deposit(&wallet, 10))
+                .await,
+        );
         places.push(place(contested, &wallet, 10));
     }
     assert_eq!(winners(&fixture, places, MISMATCH).await, 1);

@@ -25,7 +25,12 @@ async fn with_history() -> Fixture {
     let alice = fixture.funded("EUR", 100).await;
     let bob = fixture.funded("EUR", 1).await;
     applied(&fixture.ledger().post_one(transfer(&alice, &bob, 10)).await);
-    applied(&fixture.ledger().post_one(place(HoldId::generate(), &alice, 5)).await);
+    applied(
+        &fixture
+            .ledger()
+            .post_one(place(HoldId::generate(), &alice, 5))
+            .await,
+    );
     fixture
 }
 
@@ -45,7 +50,9 @@ async fn the_application_cannot_change_the_ledger() {
             format!("ALTER TABLE {table} ADD COLUMN note text"),
             format!("DROP TABLE {table}"),
             format!("SELECT * FROM {table} FOR UPDATE"),
-            format!("CREATE TRIGGER mine BEFORE INSERT ON {table} EXECUTE FUNCTION refuse_ledger_change()"),
+            format!(
+                "CREATE TRIGGER mine BEFORE INSERT ON {table} EXECUTE FUNCTION refuse_ledger_change()"
+            ),
         ] {
             assert_eq!(refusal(pool, &statement).await, DENIED, "{statement}");
         }
@@ -83,7 +90,11 @@ async fn triggers_refuse_changes_to_everybody() {
             format!("TRUNCATE {table}"),
         ] {
             let replica = format!("SET LOCAL session_replication_role = replica; {statement}");
-            assert_eq!(refusal(&fixture.database.owner, &statement).await, DENIED, "{statement}");
+            assert_eq!(
+                refusal(&fixture.database.owner, &statement).await,
+                DENIED,
+                "{statement}"
+            );
             assert_eq!(refusal(&superuser, &replica).await, DENIED, "{replica}");
         }
     }
@@ -119,7 +130,11 @@ async fn unbalanced_entries_are_refused() {
     for rows in &unbalanced {
         let statement = insert(rows);
         let replica = format!("SET LOCAL session_replication_role = replica; {statement}");
-        assert_eq!(refusal(&fixture.database.pool, &statement).await, "23514", "{rows}");
+        assert_eq!(
+            refusal(&fixture.database.pool, &statement).await,
+            "23514",
+            "{rows}"
+        );
         assert_eq!(refusal(&superuser, &replica).await, "23514", "{rows}");
     }
     let nothing = insert(&format!("('{one}', 0, 'EUR'), ('{one}', 0, 'EUR')"));
@@ -137,6 +152,10 @@ async fn floors_are_constraints() {
         "UPDATE wallets SET held = -1",
         "UPDATE wallets SET bonus = -1",
     ] {
-        assert_eq!(refusal(&fixture.database.pool, statement).await, "23514", "{statement}");
+        assert_eq!(
+            refusal(&fixture.database.pool, statement).await,
+            "23514",
+            "{statement}"
+        );
     }
 }

@@ -22,12 +22,31 @@ const CASES: u32 = 24;
 /// One thing that somebody asks for.
 #[derive(Debug, Clone)]
 enum Ask {
-    Deposit { to: usize, amount: i64 },
-    Transfer { from: usize, to: usize, amount: i64 },
-    Place { wallet: usize, hold: usize, amount: i64 },
-    Capture { hold: usize, off_by: i64 },
-    Void { hold: usize, off_by: i64 },
-    Again { back: usize },
+    Deposit {
+        to: usize,
+        amount: i64,
+    },
+    Transfer {
+        from: usize,
+        to: usize,
+        amount: i64,
+    },
+    Place {
+        wallet: usize,
+        hold: usize,
+        amount: i64,
+    },
+    Capture {
+        hold: usize,
+        off_by: i64,
+    },
+    Void {
+        hold: usize,
+        off_by: i64,
+    },
+    Again {
+        back: usize,
+    },
 }
 
 /// One step of a history.
@@ -57,8 +76,8 @@ fn history() -> impl Strategy<Value = Vec<Step>> {
     let mode = prop_oneof![Just(BatchMode::Independent), Just(BatchMode::Atomic)];
     let call = (mode, prop::collection::vec(ask(), 1..7))
         .prop_map(|(mode, asks)| Step::Call { mode, asks });
-    let freeze = (0..WALLETS, any::<bool>())
-        .prop_map(|(wallet, frozen)| Step::Freeze { wallet, frozen });
+    let freeze =
+        (0..WALLETS, any::<bool>()).prop_map(|(wallet, frozen)| Step::Freeze { wallet, frozen });
     prop::collection::vec(prop_oneof![6 => call, 1 => freeze], 1..12)
 }
 
@@ -124,13 +143,24 @@ impl Model {
                 self.take(*from, *amount)?;
                 self.available[*to] += amount;
             }
-            (Ask::Place { wallet, hold, amount }, _) => {
+            (
+                Ask::Place {
+                    wallet,
+                    hold,
+                    amount,
+                },
+                _,
+            ) => {
                 if !self.frozen[*wallet] && self.holds.contains_key(hold) {
                     return Err(Reason::HoldMismatch);
                 }
                 self.take(*wallet, *amount)?;
                 self.held[*wallet] += amount;
-                let placed = ModelHold { wallet: *wallet, amount: *amount, is_active: true };
+                let placed = ModelHold {
+                    wallet: *wallet,
+                    amount: *amount,
+                    is_active: true,
+                };
                 self.holds.insert(*hold, placed);
             }
             (Ask::Capture { hold, .. }, Some(named)) => self.end(*hold, named)?,
@@ -174,7 +204,9 @@ impl<'a> Run<'a> {
         let wallets = &self.wallets;
         let ending = |hold: &usize, off_by: &i64| {
             let known = self.model.holds.get(hold);
-            known.map_or((0, 10), |known| (known.wallet, (known.amount + off_by).max(1)))
+            known.map_or((0, 10), |known| {
+                (known.wallet, (known.amount + off_by).max(1))
+            })
         };
         let (posting, ending) = match ask {
             Ask::Again { back } => {
@@ -188,19 +220,31 @@ impl<'a> Run<'a> {
             Ask::Transfer { from, to, amount } => {
                 (transfer(&wallets[*from], &wallets[*to], *amount), None)
             }
-            Ask::Place { wallet, hold, amount } => {
-                (place(self.holds[*hold], &wallets[*wallet], *amount), None)
-            }
+            Ask::Place {
+                wallet,
+                hold,
+                amount,
+            } => (place(self.holds[*hold], &wallets[*wallet], *amount), None),
             Ask::Capture { hold, off_by } => {
                 let (wallet, amount) = ending(hold, off_by);
-                (capture(self.holds[*hold], &wallets[wallet], amount), Some((wallet, amount)))
+                (
+                    capture(self.holds[*hold], &wallets[wallet], amount),
+                    Some((wallet, amount)),
+                )
             }
             Ask::Void { hold, off_by } => {
                 let (wallet, amount) = ending(hold, off_by);
-                (void(self.holds[*hold], &wallets[wallet], amount), Some((wallet, amount)))
+                (
+                    void(self.holds[*hold], &wallets[wallet], amount),
+                    Some((wallet, amount)),
+                )
             }
         };
-        let asked = Asked { posting, ask: ask.clone(), ending };
+        let asked = Asked {
+            posting,
+            ask: ask.clone(),
+            ending,
+        };
         self.asked.push(asked.clone());
         asked
     }
@@ -213,7 +257,11 @@ impl<'a> Run<'a> {
         for asked in &asked {
             let id = &asked.posting.posting_id;
             let is_known = self.model.applied.contains_key(id) || new.contains(id);
-            let outcome = if is_known { Ok(()) } else { self.model.apply(asked) };
+            let outcome = if is_known {
+                Ok(())
+            } else {
+                self.model.apply(asked)
+            };
             if outcome.is_ok() && !is_known {
                 new.push(id.clone());
             }
@@ -223,7 +271,10 @@ impl<'a> Run<'a> {
         if let (BatchMode::Atomic, Some(culprit)) = (mode, refusal) {
             self.model = before;
             for (index, outcome) in expected.iter_mut().enumerate() {
-                let is_known = self.model.applied.contains_key(&asked[index].posting.posting_id);
+                let is_known = self
+                    .model
+                    .applied
+                    .contains_key(&asked[index].posting.posting_id);
                 if index != culprit && !is_known {
                     *outcome = Err(Reason::BatchRejected);
                 }
@@ -249,7 +300,9 @@ impl<'a> Run<'a> {
                 if let Some(known) = known {
                     prop_assert_eq!(&result.outcome, &known.outcome);
                 }
-                self.model.applied.insert(result.posting_id.clone(), result.clone());
+                self.model
+                    .applied
+                    .insert(result.posting_id.clone(), result.clone());
             }
             (Some(Outcome::Rejected(_)), Err(reason)) => {
                 prop_assert_eq!(rejected(result).0, *reason);
@@ -266,7 +319,9 @@ impl<'a> Run<'a> {
             Step::Call { mode, asks } => self.call(*mode, asks).await?,
             Step::Freeze { wallet, frozen } => {
                 let status = if *frozen { "frozen" } else { "active" };
-                self.fixture.set_status(&self.wallets[*wallet], status).await;
+                self.fixture
+                    .set_status(&self.wallets[*wallet], status)
+                    .await;
                 self.model.frozen[*wallet] = *frozen;
             }
         }

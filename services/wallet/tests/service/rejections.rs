@@ -25,19 +25,37 @@ async fn wallets_are_not_found() {
     let fixture = Fixture::start().await;
     let alice = fixture.funded("EUR", 100).await;
     let bob = fixture.open(UserId::generate(), "EUR").await;
-    let absent = Wallet { wallet_id: WalletId::generate().to_string(), ..bob.clone() };
+    let absent = Wallet {
+        wallet_id: WalletId::generate().to_string(),
+        ..bob.clone()
+    };
     let not_found = |leg| (RejectionReason::WalletNotFound, leg);
-    assert_eq!(refusal(&fixture, transfer(&alice, &absent, 1)).await, not_found(1));
-    assert_eq!(refusal(&fixture, transfer(&absent, &alice, 1)).await, not_found(0));
+    assert_eq!(
+        refusal(&fixture, transfer(&alice, &absent, 1)).await,
+        not_found(1)
+    );
+    assert_eq!(
+        refusal(&fixture, transfer(&absent, &alice, 1)).await,
+        not_found(0)
+    );
     let mut owned = transfer(&alice, &bob, 1);
     owned.legs[0].required_owner_user_id = bob.owner_user_id.clone();
     assert_eq!(refusal(&fixture, owned.clone()).await, not_found(0));
     owned.legs[0].required_owner_user_id = alice.owner_user_id.clone();
     applied(&fixture.ledger().post_one(owned).await);
     let paid_in = fixture.ledger().post_one(deposit(&bob, 1)).await;
-    let platform = Wallet { wallet_id: applied(&paid_in).legs[0].wallet_id.clone(), ..bob };
-    assert_eq!(refusal(&fixture, transfer(&alice, &platform, 1)).await, not_found(1));
-    assert_eq!(refusal(&fixture, transfer(&platform, &alice, 1)).await, not_found(0));
+    let platform = Wallet {
+        wallet_id: applied(&paid_in).legs[0].wallet_id.clone(),
+        ..bob
+    };
+    assert_eq!(
+        refusal(&fixture, transfer(&alice, &platform, 1)).await,
+        not_found(1)
+    );
+    assert_eq!(
+        refusal(&fixture, transfer(&platform, &alice, 1)).await,
+        not_found(0)
+    );
     fixture.verify().await;
 }
 
@@ -48,7 +66,10 @@ async fn funds_are_insufficient() {
     let alice = fixture.funded("EUR", 100).await;
     let bob = fixture.open(UserId::generate(), "EUR").await;
     let insufficient = |leg| (RejectionReason::InsufficientFunds, leg);
-    assert_eq!(refusal(&fixture, transfer(&alice, &bob, 101)).await, insufficient(0));
+    assert_eq!(
+        refusal(&fixture, transfer(&alice, &bob, 101)).await,
+        insufficient(0)
+    );
     let legs = vec![leg(&bob, 1), leg_in(Bucket::Bonus, &alice, -1)];
     let bonus = posting(PostingKind::Adjustment, legs);
     assert_eq!(refusal(&fixture, bonus).await, insufficient(1));
@@ -58,7 +79,10 @@ async fn funds_are_insufficient() {
         .await
         .expect("the owner may give credit");
     applied(&fixture.ledger().post_one(transfer(&alice, &bob, 150)).await);
-    assert_eq!(refusal(&fixture, transfer(&alice, &bob, 1)).await, insufficient(0));
+    assert_eq!(
+        refusal(&fixture, transfer(&alice, &bob, 1)).await,
+        insufficient(0)
+    );
     assert_eq!(fixture.balance(&alice).await.available_minor, -50);
     fixture.verify().await;
 }
@@ -74,7 +98,11 @@ async fn currencies_do_not_mix() {
     as_euros.legs[1].currency_code = "EUR".to_owned();
     assert_eq!(refusal(&fixture, as_euros).await, mismatch(1));
     let mut platform = deposit(&euros, 1);
-    platform.legs[0].system.as_mut().expect("a system leg").currency_code = "USD".to_owned();
+    platform.legs[0]
+        .system
+        .as_mut()
+        .expect("a system leg")
+        .currency_code = "USD".to_owned();
     assert_eq!(refusal(&fixture, platform).await, mismatch(0));
     fixture.verify().await;
 }
@@ -88,11 +116,20 @@ async fn status_is_obeyed() {
     fixture.set_status(&alice, "frozen").await;
     let out = || transfer(&alice, &bob, 1);
     let into = || transfer(&bob, &alice, 1);
-    assert_eq!(refusal(&fixture, out()).await, (RejectionReason::WalletFrozen, 0));
+    assert_eq!(
+        refusal(&fixture, out()).await,
+        (RejectionReason::WalletFrozen, 0)
+    );
     applied(&fixture.ledger().post_one(into()).await);
     fixture.set_status(&alice, "closed").await;
-    assert_eq!(refusal(&fixture, out()).await, (RejectionReason::WalletClosed, 0));
-    assert_eq!(refusal(&fixture, into()).await, (RejectionReason::WalletClosed, 1));
+    assert_eq!(
+        refusal(&fixture, out()).await,
+        (RejectionReason::WalletClosed, 0)
+    );
+    assert_eq!(
+        refusal(&fixture, into()).await,
+        (RejectionReason::WalletClosed, 1)
+    );
     fixture.set_status(&alice, "active").await;
     applied(&fixture.ledger().post_one(out()).await);
     fixture.verify().await;
@@ -108,7 +145,10 @@ async fn unbalanced_legs_are_refused() {
     let mut short = deposit(&alice, 5);
     short.legs[1].amount_minor = 6;
     assert_eq!(refusal(&fixture, short).await, unbalanced);
-    assert_eq!(refusal(&fixture, transfer(&alice, &bob, 5)).await, unbalanced);
+    assert_eq!(
+        refusal(&fixture, transfer(&alice, &bob, 5)).await,
+        unbalanced
+    );
     fixture.verify().await;
 }
 
@@ -125,7 +165,10 @@ async fn balances_do_not_overflow() {
         posting(PostingKind::Deposit, legs)
     };
     let postings = (0..576).map(|_| legs(16)).collect();
-    let results = fixture.ledger().post(postings, BatchMode::Independent).await;
+    let results = fixture
+        .ledger()
+        .post(postings, BatchMode::Independent)
+        .await;
     let full = results.iter().position(|result| {
         matches!(
             &result.outcome,

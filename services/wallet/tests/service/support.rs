@@ -86,7 +86,10 @@ impl Fixture {
 
     /// The balance of a wallet now.
     pub(crate) async fn balance(&self, wallet: &Wallet) -> Balance {
-        self.current(wallet).await.balance.expect("a wallet has a balance")
+        self.current(wallet)
+            .await
+            .balance
+            .expect("a wallet has a balance")
     }
 
     /// A wallet as it is now.
@@ -99,7 +102,10 @@ impl Fixture {
     pub(crate) async fn current_all(&self, wallets: &[Wallet]) -> Vec<Wallet> {
         let mut ledger = self.ledger();
         let request = BatchGetWalletsRequest {
-            wallet_ids: wallets.iter().map(|wallet| wallet.wallet_id.clone()).collect(),
+            wallet_ids: wallets
+                .iter()
+                .map(|wallet| wallet.wallet_id.clone())
+                .collect(),
         };
         let response = ledger
             .client
@@ -122,7 +128,9 @@ impl Fixture {
     /// Checks every invariant but that events are published in time: most
     /// fixtures have no Redis to publish them to.
     pub(crate) async fn verify(&self) {
-        let invariants = INVARIANTS.into_iter().filter(|invariant| invariant.number != 10);
+        let invariants = INVARIANTS
+            .into_iter()
+            .filter(|invariant| invariant.number != 10);
         let invariants: Vec<_> = invariants.collect();
         let verdicts = verify(&self.database.pool, &invariants)
             .await
@@ -156,8 +164,14 @@ impl Poster {
         Ok(response.into_inner().results)
     }
 
-    pub(crate) async fn post(&mut self, postings: Vec<Posting>, mode: BatchMode) -> Vec<PostingResult> {
-        self.try_post(postings, mode).await.expect("the batch is answered")
+    pub(crate) async fn post(
+        &mut self,
+        postings: Vec<Posting>,
+        mode: BatchMode,
+    ) -> Vec<PostingResult> {
+        self.try_post(postings, mode)
+            .await
+            .expect("the batch is answered")
     }
 
     pub(crate) async fn post_one(&mut self, posting: Posting) -> PostingResult {
@@ -241,7 +255,11 @@ pub(crate) fn capture(hold: HoldId, wallet: &Wallet, amount_minor: i64) -> Posti
         leg_in(Bucket::Held, wallet, -amount_minor),
         settlement(&wallet.currency_code, amount_minor),
     ];
-    with_hold(hold, HoldAction::Capture, posting(PostingKind::HoldCapture, legs))
+    with_hold(
+        hold,
+        HoldAction::Capture,
+        posting(PostingKind::HoldCapture, legs),
+    )
 }
 
 pub(crate) fn void(hold: HoldId, wallet: &Wallet, amount_minor: i64) -> Posting {
@@ -282,7 +300,9 @@ pub(crate) fn rejected(result: &PostingResult) -> (RejectionReason, i32) {
 pub(crate) fn reason(status: &Status) -> String {
     let details = status.get_error_details();
     let info = details.error_info();
-    info.unwrap_or_else(|| panic!("no reason: {status:?}")).reason.clone()
+    info.unwrap_or_else(|| panic!("no reason: {status:?}"))
+        .reason
+        .clone()
 }
 
 /// The UUID in an id's text.

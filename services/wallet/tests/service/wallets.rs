@@ -65,11 +65,15 @@ async fn an_unknown_currency_is_refused() {
     let fixture = Fixture::start().await;
     let token = fixture.tokens.user(UserId::generate());
     let mut client = fixture.wallets();
-    let unknown = client.create_wallet(with_token(create("ZZZ"), &token)).await;
+    let unknown = client
+        .create_wallet(with_token(create("ZZZ"), &token))
+        .await;
     let unknown = unknown.expect_err("not a currency");
     assert_eq!(unknown.code(), Code::InvalidArgument);
     assert_eq!(reason(&unknown), "CURRENCY_UNSUPPORTED");
-    let malformed = client.create_wallet(with_token(create("eur"), &token)).await;
+    let malformed = client
+        .create_wallet(with_token(create("eur"), &token))
+        .await;
     let malformed = malformed.expect_err("not a code");
     assert_eq!(malformed.code(), Code::InvalidArgument);
     assert_eq!(reason(&malformed), "INVALID_FIELD");
@@ -82,7 +86,11 @@ async fn a_key_opens_one_wallet() {
     let token = fixture.tokens.user(UserId::generate());
     let calls = (0..20).map(|_| {
         let (mut client, token) = (fixture.wallets(), token.clone());
-        tokio::spawn(async move { client.create_wallet(keyed(create("EUR"), &token, "k1")).await })
+        tokio::spawn(async move {
+            client
+                .create_wallet(keyed(create("EUR"), &token, "k1"))
+                .await
+        })
     });
     let mut ids = Vec::new();
     let mut replays = 0;
@@ -118,7 +126,11 @@ async fn wallets_are_limited_per_user() {
     let token = fixture.tokens.user(user);
     let calls = (0..12).map(|_| {
         let (mut client, token) = (fixture.wallets(), token.clone());
-        tokio::spawn(async move { client.create_wallet(with_token(create("EUR"), &token)).await })
+        tokio::spawn(async move {
+            client
+                .create_wallet(with_token(create("EUR"), &token))
+                .await
+        })
     });
     let mut opened = 0;
     for call in calls.collect::<Vec<_>>() {
@@ -132,10 +144,16 @@ async fn wallets_are_limited_per_user() {
     }
     assert_eq!(opened, 3);
     for is_replay in [false, true] {
-        let refused = fixture.wallets().create_wallet(keyed(create("EUR"), &token, "full")).await;
+        let refused = fixture
+            .wallets()
+            .create_wallet(keyed(create("EUR"), &token, "full"))
+            .await;
         let refused = refused.expect_err("too many");
         assert_eq!(reason(&refused), "WALLET_LIMIT_REACHED");
-        assert_eq!(refused.metadata().contains_key("idempotency-replayed"), is_replay);
+        assert_eq!(
+            refused.metadata().contains_key("idempotency-replayed"),
+            is_replay
+        );
     }
     fixture.open(UserId::generate(), "EUR").await;
 }
@@ -160,7 +178,10 @@ async fn wallets_are_their_owners() {
     assert_eq!(reason(&hidden), "WALLET_NOT_FOUND");
     assert_eq!(hidden.message(), missing.message());
     assert_eq!(hidden.details(), missing.details());
-    let seen = client.get_wallet(with_token(get(&wallet), &admin)).await.expect("any");
+    let seen = client
+        .get_wallet(with_token(get(&wallet), &admin))
+        .await
+        .expect("any");
     assert_eq!(seen.into_inner().wallet, Some(wallet.clone()));
     let mut claims = bursar_testkit::Tokens::user_claims(UserId::generate());
     claims.sub = wallet.owner_user_id.clone();
@@ -187,8 +208,14 @@ async fn wallets_are_listed_in_pages() {
     let mut page_token = String::new();
     let mut pages = 0;
     loop {
-        let request = ListWalletsRequest { page_size: 2, page_token };
-        let page = client.list_wallets(with_token(request, &token)).await.expect("a page");
+        let request = ListWalletsRequest {
+            page_size: 2,
+            page_token,
+        };
+        let page = client
+            .list_wallets(with_token(request, &token))
+            .await
+            .expect("a page");
         let page = page.into_inner();
         listed.extend(page.wallets);
         pages += 1;
@@ -198,18 +225,30 @@ async fn wallets_are_listed_in_pages() {
         }
     }
     assert_eq!((pages, listed), (3, opened));
-    let first = ListWalletsRequest { page_size: 2, page_token: String::new() };
-    let page = client.list_wallets(with_token(first, &token)).await.expect("a page");
+    let first = ListWalletsRequest {
+        page_size: 2,
+        page_token: String::new(),
+    };
+    let page = client
+        .list_wallets(with_token(first, &token))
+        .await
+        .expect("a page");
     let theirs = page.into_inner().next_page_token;
     let stranger = fixture.tokens.user(UserId::generate());
     for bad in [theirs, "garbage".to_owned()] {
-        let request = ListWalletsRequest { page_size: 2, page_token: bad };
+        let request = ListWalletsRequest {
+            page_size: 2,
+            page_token: bad,
+        };
         let refused = client.list_wallets(with_token(request, &stranger)).await;
         let refused = refused.expect_err("not a token of this list");
         assert_eq!(refused.code(), Code::InvalidArgument);
         assert_eq!(reason(&refused), "PAGE_TOKEN_INVALID");
     }
-    let negative = ListWalletsRequest { page_size: -1, page_token: String::new() };
+    let negative = ListWalletsRequest {
+        page_size: -1,
+        page_token: String::new(),
+    };
     let refused = client.list_wallets(with_token(negative, &token)).await;
     assert_eq!(refused.expect_err("negative").code(), Code::InvalidArgument);
 }
@@ -236,7 +275,10 @@ async fn services_read_wallets_in_order() {
         .expect("read");
     assert_eq!(found.into_inner().wallets, vec![second, first]);
     for token in [fixture.tokens.user(user), fixture.tokens.admin(user)] {
-        let refused = ledger.client.batch_get_wallets(with_token(request.clone(), &token)).await;
+        let refused = ledger
+            .client
+            .batch_get_wallets(with_token(request.clone(), &token))
+            .await;
         let refused = refused.expect_err("internal");
         assert_eq!(refused.code(), Code::PermissionDenied);
         assert_eq!(reason(&refused), "PERMISSION_DENIED");
@@ -250,6 +292,12 @@ async fn calls_need_a_token() {
     let refused = fixture.wallets().create_wallet(create("EUR")).await;
     assert_eq!(refused.expect_err("no token").code(), Code::Unauthenticated);
     let service = fixture.tokens.service("transaction");
-    let refused = fixture.wallets().create_wallet(with_token(create("EUR"), &service)).await;
-    assert_eq!(refused.expect_err("not a user").code(), Code::PermissionDenied);
+    let refused = fixture
+        .wallets()
+        .create_wallet(with_token(create("EUR"), &service))
+        .await;
+    assert_eq!(
+        refused.expect_err("not a user").code(),
+        Code::PermissionDenied
+    );
 }

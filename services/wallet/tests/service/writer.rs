@@ -32,7 +32,11 @@ async fn database() -> (TestDatabase, WalletId) {
         now(),
     );
     let mut connection = database.pool.acquire().await.expect("a connection");
-    assert!(wallets::insert(&mut connection, &wallet).await.expect("inserted"));
+    assert!(
+        wallets::insert(&mut connection, &wallet)
+            .await
+            .expect("inserted")
+    );
     (database, wallet.id)
 }
 
@@ -72,7 +76,13 @@ fn deposit(to: WalletId, amount: i64) -> Posting {
 
 /// Queues an order and returns once it is in the queue.
 async fn order(ledger: &Ledger, postings: Vec<Posting>, mode: Mode) -> Answer {
-    order_until(ledger, postings, mode, Instant::now() + Duration::from_secs(30)).await
+    order_until(
+        ledger,
+        postings,
+        mode,
+        Instant::now() + Duration::from_secs(30),
+    )
+    .await
 }
 
 async fn order_until(
@@ -97,11 +107,15 @@ async fn order_until(
 /// Writes everything that is queued, and ends.
 async fn drain(ledger: Ledger, inbox: Inbox, database: &TestDatabase) {
     drop(ledger);
-    writer::run(inbox, database.pool.clone()).await.expect("the writers end");
+    writer::run(inbox, database.pool.clone())
+        .await
+        .expect("the writers end");
 }
 
 fn is_applied(outcomes: &[Outcome]) -> bool {
-    outcomes.iter().all(|outcome| matches!(outcome, Outcome::Applied(_)))
+    outcomes
+        .iter()
+        .all(|outcome| matches!(outcome, Outcome::Applied(_)))
 }
 
 /// Makes the database refuse entries of 666, which no rule of ours would.
@@ -156,14 +170,21 @@ async fn a_full_queue_refuses_calls() {
     let first = order(&ledger, many(), Mode::Atomic).await;
     let too_many = order(&ledger, vec![deposit(wallet, 1); 2], Mode::Atomic).await;
     let refused = too_many.await.expect("no panic");
-    assert!(matches!(refused, Err(Error::LedgerOverloaded)), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Error::LedgerOverloaded)),
+        "{refused:?}"
+    );
     let fits = order(&ledger, vec![deposit(wallet, 1)], Mode::Atomic).await;
     let writers = tokio::spawn(writer::run(inbox, database.pool.clone()));
     for answer in [first, fits] {
-        assert!(is_applied(&answer.await.expect("no panic").expect("answered")));
+        assert!(is_applied(
+            &answer.await.expect("no panic").expect("answered")
+        ));
     }
     let again = order(&ledger, many(), Mode::Atomic).await;
-    assert!(is_applied(&again.await.expect("no panic").expect("answered")));
+    assert!(is_applied(
+        &again.await.expect("no panic").expect("answered")
+    ));
     drop(ledger);
     writers.await.expect("no panic").expect("the writers end");
 }
@@ -188,7 +209,9 @@ async fn a_poisoned_posting_fails_alone() {
     neighbours.push(order(&ledger, vec![deposit(wallet, 1)], Mode::Atomic).await);
     let writers = tokio::spawn(writer::run(inbox, database.pool.clone()));
     for neighbour in neighbours {
-        assert!(is_applied(&neighbour.await.expect("no panic").expect("answered")));
+        assert!(is_applied(
+            &neighbour.await.expect("no panic").expect("answered")
+        ));
     }
     for poisoned in [alone, mixed, atomic] {
         let failed = poisoned.await.expect("no panic");
@@ -197,7 +220,12 @@ async fn a_poisoned_posting_fails_alone() {
     let good = vec![mixed_postings[0].clone(), mixed_postings[2].clone()];
     let again = order(&ledger, good, Mode::Independent).await;
     let again = again.await.expect("no panic").expect("answered");
-    assert!(again.iter().all(|outcome| matches!(outcome, Outcome::Replayed(_))), "{again:?}");
+    assert!(
+        again
+            .iter()
+            .all(|outcome| matches!(outcome, Outcome::Replayed(_))),
+        "{again:?}"
+    );
     drop(ledger);
     writers.await.expect("no panic").expect("the writers end");
     let available: i64 = sqlx::query_scalar("SELECT available FROM wallets WHERE id = $1")
@@ -219,10 +247,18 @@ async fn a_late_call_is_not_applied() {
     drain(ledger, inbox, &database).await;
     let late = late.await.expect("no panic");
     assert!(matches!(late, Err(Error::LedgerTooLate)), "{late:?}");
-    assert!(is_applied(&timely.await.expect("no panic").expect("answered")));
+    assert!(is_applied(
+        &timely.await.expect("no panic").expect("answered")
+    ));
     let verdicts = verify(&database.pool, &INVARIANTS).await.expect("queries");
-    let entries = verdicts.iter().filter(|verdict| verdict.invariant.number < 8);
-    assert!(entries.into_iter().all(|verdict| verdict.offending_rows == 0));
+    let entries = verdicts
+        .iter()
+        .filter(|verdict| verdict.invariant.number < 8);
+    assert!(
+        entries
+            .into_iter()
+            .all(|verdict| verdict.offending_rows == 0)
+    );
 }
 
 /// Callers that leave before the writers begin are posted all the same.

@@ -2,19 +2,24 @@
 //!
 //! The `query!` macros, when they find a database, describe each query there and
 //! save the answer in `SQLX_OFFLINE_DIR`; that is all `cargo sqlx prepare` does,
-//! too. So each crate with migrations is checked once against a fresh database of
-//! a private PostgreSQL, and its `.sqlx` directory becomes what was saved, no
-//! more and no less.
+//! too. So each crate with checked queries is compiled once against a fresh
+//! database of a private PostgreSQL, and its `.sqlx` directory becomes what was
+//! saved, no more and no less. Builds of other crates, and other builds in the
+//! same checkout, do not disturb it ([`act_as_wrapper`]).
 //!
 //! A service's database holds the tables of the shared crates besides its own,
 //! so their migrations are applied first, as the services do at start.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use anyhow::Context;
+use serde::Deserialize;
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -32,6 +37,15 @@ const MACROS: [&str; 6] = [
     "query_file_as!(",
     "query_file_scalar!(",
 ];
+
+/// What the wrapper of rustc is told: see [`act_as_wrapper`].
+const WRAPPER_PACKAGE: &str = "BURSAR_SQLX_PACKAGE";
+const WRAPPER_DATABASE_URL: &str = "BURSAR_SQLX_DATABASE_URL";
+const WRAPPER_DIRECTORY: &str = "BURSAR_SQLX_DIRECTORY";
+
+/// How often a crate is compiled before another build in the same checkout,
+/// which gets there first, is given up on.
+const COMPILATIONS_MAX: usize = 5;
 
 /// The offline data of one crate: file name to content.
 type QueryData = BTreeMap<String, Vec<u8>>;
@@ -85,11 +99,11 @@ pub async fn sqlx_prepare(checkout: &Checkout, check: bool) -> anyhow::Result<Ve
     let superuser_url = mesh.observed()?.superuser_url;
 
     let mut prepared = Vec::new();
-    for package in shared.iter().chain(&services) {
+    for package in in_build_order(shared.iter().chain(&services).copied().collect()) {
         if !has(package, ".sqlx") && !has_checked_queries(&root.join(&package.directory))? {
             continue;
         }
-        let own = (!is_shared(package)).then_some(*package);
+        let own = (!is_shared(package)).then_some(package);
         let migrated: Vec<&Package> = shared.iter().copied().chain(own).collect();
         let url = fresh_database(&superuser_url, &package.name, root, &migrated).await?;
         let directory = root.join(&package.directory).join(".sqlx");
@@ -177,23 +191,115 @@ fn describe(root: &Path, package: &Package, url: &str) -> anyhow::Result<Option<
         package.name
     ));
     fs::create_dir_all(&saved)?;
-    touch(&root.join(&package.directory))?;
-    let status = cargo(root)
-        .args([
-            "check",
-            "--quiet",
-            "--all-targets",
-            "--package",
-            &package.name,
-        ])
-        .env("DATABASE_URL", url)
-        .env("SQLX_OFFLINE", "false")
-        .env("SQLX_OFFLINE_DIR", &saved)
-        .status()
-        .context("cargo cannot be started")?;
-    let found = read(&saved);
+    let found = (0..COMPILATIONS_MAX).find_map(|_| match compile(root, package, url, &saved) {
+        Ok(Compiled::All) => Some(read(&saved).map(Some)),
+        Ok(Compiled::Partly) => None,
+        Ok(Compiled::Failed) => Some(Ok(None)),
+        Err(error) => Some(Err(error)),
+    });
     fs::remove_dir_all(&saved)?;
-    Ok(status.success().then_some(found?))
+    found.with_context(|| format!("another build keeps compiling {} first", package.name))?
+}
+
+/// How far a compilation went.
+enum Compiled {
+    /// Every query of the crate was described.
+    All,
+    /// Another build, running beside this one, had compiled a part of the crate
+    /// first, so Cargo did not do it again and its queries were not described.
+    Partly,
+    /// The crate does not compile.
+    Failed,
+}
+
+fn compile(root: &Path, package: &Package, url: &str, saved: &Path) -> anyhow::Result<Compiled> {
+    touch(&root.join(&package.directory))?;
+    let program = crate::program::path()?;
+    let output = cargo(root)
+        .args(["check", "--quiet", "--all-targets"])
+        .args(["--package", &package.name])
+        .args(["--message-format", "json-render-diagnostics"])
+        .env("RUSTC_WORKSPACE_WRAPPER", program)
+        .env(WRAPPER_PACKAGE, &package.name)
+        .env(WRAPPER_DATABASE_URL, url)
+        .env(WRAPPER_DIRECTORY, saved)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cargo cannot be started")?;
+    if !output.status.success() {
+        return Ok(Compiled::Failed);
+    }
+    let manifest = root.join(&package.directory).join("Cargo.toml");
+    let is_stale = output
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<Artifact>(line).ok())
+        .any(|artifact| artifact.manifest_path == manifest && artifact.is_stale());
+    Ok(if is_stale {
+        Compiled::Partly
+    } else {
+        Compiled::All
+    })
+}
+
+/// A `compiler-artifact` message of Cargo.
+#[derive(Deserialize)]
+struct Artifact {
+    manifest_path: PathBuf,
+    target: Target,
+    fresh: bool,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    kind: Vec<String>,
+}
+
+impl Artifact {
+    /// Whether code with queries was not compiled now. A build script has none.
+    fn is_stale(&self) -> bool {
+        self.fresh && !self.target.kind.iter().any(|kind| kind == "custom-build")
+    }
+}
+
+/// Acts as Cargo's wrapper of rustc when [`compile`] runs this program as one;
+/// returns only when it does not, or when rustc cannot be started.
+///
+/// Only the crate that is prepared may see its database. Its dependencies are
+/// compiled with their own offline data: against this database they would be
+/// wrong.
+#[must_use]
+pub fn act_as_wrapper() -> Option<io::Error> {
+    let package = std::env::var_os(WRAPPER_PACKAGE)?;
+    let mut arguments = std::env::args_os().skip(1);
+    let mut rustc = Command::new(arguments.next()?);
+    rustc
+        .args(arguments)
+        .env_remove("DATABASE_URL")
+        .env("SQLX_OFFLINE", "true");
+    if std::env::var_os("CARGO_PKG_NAME") == Some(package) {
+        rustc
+            .env("DATABASE_URL", std::env::var_os(WRAPPER_DATABASE_URL)?)
+            .env("SQLX_OFFLINE", "false")
+            .env("SQLX_OFFLINE_DIR", std::env::var_os(WRAPPER_DIRECTORY)?);
+    }
+    Some(rustc.exec())
+}
+
+/// The crates so that each comes after those it depends on; else as they were.
+fn in_build_order(mut packages: Vec<&Package>) -> Vec<&Package> {
+    let mut ordered = Vec::new();
+    while !packages.is_empty() {
+        let is_ready = |package: &&Package| {
+            !packages.iter().any(|other| {
+                other.name != package.name && package.dependencies.contains(&other.name)
+            })
+        };
+        // A cycle, which only tests can make, is entered where it comes first.
+        let next = packages.iter().position(is_ready).unwrap_or_default();
+        ordered.push(packages.remove(next));
+    }
+    ordered
 }
 
 /// Makes Cargo compile the crate again: it cannot know that the database, which

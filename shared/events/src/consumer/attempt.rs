@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::lane::Work;
 use super::lease::Lease;
 use super::{Consumer, Handling};
-use crate::inbox::{self, Claim, Place};
+use crate::inbox::{self, Door, Entrance};
 use crate::received::{HandlerError, Received};
 
 /// What came of an attempt.
@@ -41,12 +41,6 @@ pub(super) struct Attempts<'a, H> {
     pub(super) database_failing: AtomicBool,
 }
 
-struct Standing {
-    owned: bool,
-    parked: bool,
-    last: Option<i64>,
-}
-
 impl<H> Attempts<'_, H>
 where
     H: for<'a> Fn(&'a mut PgConnection, &'a Received) -> Handling<'a> + Send + Sync,
@@ -58,38 +52,29 @@ where
         event: &Received,
         work: &Work,
     ) -> Result<Outcome, sqlx::Error> {
-        let wanted = *work == Work::Handle;
         let group = self.consumer.group;
+        let timeout = self.consumer.handler_timeout;
+        // On every early return the transaction is rolled back, behind us: a
+        // statement that hangs does not hold up the lane.
         let mut transaction = self.pool.begin().await?;
-        let standing = self.standing(&mut transaction, event).await?;
-        if !standing.owned {
-            return Ok(Outcome::LeaseLost);
+        let door = Door::Consumer(self.lease);
+        match inbox::enter(&mut transaction, door, group, event, timeout).await? {
+            Entrance::Entered => {}
+            Entrance::Past => return Ok(Outcome::Done),
+            Entrance::Early { expected } => return Ok(Outcome::Early { expected }),
+            Entrance::Parked => return Ok(Outcome::Parked),
+            Entrance::LeaseLost => return Ok(Outcome::LeaseLost),
+            Entrance::Again => return Ok(Outcome::Again),
         }
-        if standing.parked {
-            return Ok(Outcome::Parked);
-        }
-        match Place::of(event.version, standing.last) {
-            Place::Next => {}
-            Place::Past => return Ok(Outcome::Done),
-            Place::Early { expected } => return Ok(Outcome::Early { expected }),
-        }
-        if let Work::Refuse(why) = work {
-            return Ok(Outcome::Failed(HandlerError::poison(*why)));
-        }
-        match inbox::claim(&mut transaction, group, event).await? {
-            Claim::Claimed => {}
-            Claim::Duplicate => return Ok(Outcome::Done),
-            Claim::Raced => return Ok(Outcome::Again),
-        }
-        if wanted {
-            let timeout = self.consumer.handler_timeout;
-            let handled =
-                inbox::handle(self.handler, timeout, group, &mut transaction, event).await;
-            if let Err(error) = handled {
-                // An error here changes nothing: the connection is then closed.
-                let _ = transaction.rollback().await;
-                return Ok(Outcome::Failed(error));
+        let handled = match work {
+            Work::Handle => {
+                inbox::handle(self.handler, timeout, group, &mut transaction, event).await
             }
+            Work::Skip => Ok(()),
+            Work::Refuse(why) => Err(HandlerError::poison(*why)),
+        };
+        if let Err(error) = handled {
+            return Ok(Outcome::Failed(error));
         }
         match transaction.commit().await {
             Ok(()) => {}
@@ -97,43 +82,10 @@ where
             Err(error @ sqlx::Error::Database(_)) => return Ok(Outcome::Failed(error.into())),
             Err(error) => return Err(error),
         }
-        if wanted {
+        if *work == Work::Handle {
             self.record(event);
         }
         Ok(Outcome::Done)
-    }
-
-    async fn standing(
-        &self,
-        connection: &mut PgConnection,
-        event: &Received,
-    ) -> Result<Standing, sqlx::Error> {
-        sqlx::query_as!(
-            Standing,
-            r#"
-            SELECT
-                EXISTS (
-                    SELECT FROM consumer_leases
-                    WHERE consumer_group = $1 AND source = $2 AND holder = $3 AND epoch = $4
-                        AND expires_at > clock_timestamp()
-                ) AS "owned!",
-                EXISTS (
-                    SELECT FROM dead_letters
-                    WHERE consumer_group = $1 AND aggregate_id = $5 AND replayed_at IS NULL
-                ) AS "parked!",
-                (
-                    SELECT version FROM inbox_aggregates
-                    WHERE consumer_group = $1 AND aggregate_id = $5
-                ) AS last
-            "#,
-            self.consumer.group,
-            self.lease.source,
-            self.lease.holder,
-            self.lease.epoch,
-            event.aggregate_id,
-        )
-        .fetch_one(connection)
-        .await
     }
 
     fn record(&self, event: &Received) {

@@ -40,6 +40,13 @@ pub(super) enum End {
     Broken(RedisError),
 }
 
+/// What ended the loop of a session.
+enum Cause {
+    Stop,
+    Reader,
+    Acknowledger,
+}
+
 /// Where a lane is.
 #[derive(Debug)]
 enum State {
@@ -75,9 +82,9 @@ pub(super) struct Session<'a, H> {
     stop: CancellationToken,
     entries: mpsc::Receiver<Vec<Entry>>,
     reader: AbortOnDropHandle<RedisResult<()>>,
-    /// Acknowledges; the reader's connection is busy waiting.
-    acknowledger: Stream,
-    acknowledge: Vec<String>,
+    /// Entries that are done. Not bounded itself, but by `MAX_HELD`.
+    done: mpsc::UnboundedSender<String>,
+    acknowledger: AbortOnDropHandle<RedisResult<()>>,
     lanes: HashMap<Uuid, Lane>,
     ready: VecDeque<Uuid>,
     held: usize,
@@ -98,14 +105,17 @@ where
         let mut acknowledger = Stream::connect(redis, &key, consumer.group).await?;
         acknowledger.ensure_group().await?;
         let reader = Stream::connect(redis, &key, consumer.group).await?;
+        // Two connections, because a blocking read stops what comes after it.
         let (sender, entries) = mpsc::channel(1);
+        let (done, receiver) = mpsc::unbounded_channel();
+        let acknowledging = acknowledger.acknowledge_from(receiver);
         Ok(Self {
             attempts,
             stop,
             entries,
             reader: AbortOnDropHandle::new(tokio::spawn(reader.read_into(sender))),
-            acknowledger,
-            acknowledge: Vec::new(),
+            done,
+            acknowledger: AbortOnDropHandle::new(tokio::spawn(acknowledging)),
             lanes: HashMap::new(),
             ready: VecDeque::new(),
             held: 0,
@@ -116,7 +126,7 @@ where
     /// then are finished.
     pub(super) async fn run(mut self) -> End {
         let mut running = FuturesUnordered::new();
-        let end = loop {
+        let cause = loop {
             while running.len() < self.attempts.consumer.concurrency.max(1) {
                 let Some(aggregate_id) = self.ready.pop_front() else {
                     break;
@@ -127,26 +137,28 @@ where
                     running.push(self.attempts.run(aggregate_id, tasks, lane.attempts, stop));
                 }
             }
-            if let Err(error) = self.flush().await {
-                break End::Broken(error);
-            }
             let due = self.next_due();
             tokio::select! {
-                () = self.stop.cancelled() => break End::Stopped,
+                () = self.stop.cancelled() => break Cause::Stop,
                 Some(ran) = running.next() => self.settle(ran),
                 batch = self.entries.recv(), if self.held < MAX_HELD => match batch {
                     Some(batch) => self.accept(batch).await,
-                    None => break End::Broken(self.reader_error().await),
+                    None => break Cause::Reader,
                 },
+                () = self.done.closed() => break Cause::Acknowledger,
                 () = sleep_until(due) => self.wake(),
             }
         };
         while let Some(ran) = running.next().await {
             self.settle(ran);
         }
-        match self.flush().await {
-            Ok(()) => end,
-            Err(error) => End::Broken(error),
+        // Closes the channel, so that the acknowledger ends when all is told.
+        drop(self.done);
+        let acknowledged = ended(self.acknowledger).await;
+        match cause {
+            Cause::Reader => End::Broken(ended(self.reader).await.unwrap_or_else(early)),
+            Cause::Acknowledger => End::Broken(acknowledged.unwrap_or_else(early)),
+            Cause::Stop => acknowledged.map_or(End::Stopped, End::Broken),
         }
     }
 
@@ -174,7 +186,7 @@ where
         }
         for aggregate_id in self.skip(&skipped).await {
             let tasks = groups.remove(&aggregate_id).unwrap_or_default();
-            self.acknowledge.extend(tasks.into_iter().map(|task| task.entry_id));
+            tasks.into_iter().for_each(|task| self.acknowledge(task.entry_id));
         }
         for aggregate_id in order {
             if let Some(tasks) = groups.remove(&aggregate_id) {
@@ -235,7 +247,7 @@ where
             Content::Rubbish { why, data } => Some(refused(source, entry.id, why, data)),
             Content::Deleted => {
                 tracing::warn!(source, entry = entry.id, "a pending entry was deleted");
-                self.acknowledge.push(entry.id);
+                self.acknowledge(entry.id);
                 None
             }
         }
@@ -244,7 +256,7 @@ where
     /// Takes up what a run of a lane came to.
     fn settle(&mut self, ran: Ran) {
         self.held -= ran.done.len();
-        self.acknowledge.extend(ran.done);
+        ran.done.into_iter().for_each(|entry_id| self.acknowledge(entry_id));
         let Some(lane) = self.lanes.get_mut(&ran.aggregate_id) else {
             return;
         };
@@ -285,23 +297,24 @@ where
         }
     }
 
-    /// Tells Redis what is done.
-    async fn flush(&mut self) -> RedisResult<()> {
-        if !self.acknowledge.is_empty() {
-            self.acknowledger.acknowledge(&self.acknowledge).await?;
-            self.acknowledge.clear();
-        }
-        Ok(())
+    fn acknowledge(&self, entry_id: String) {
+        // When the acknowledger is gone the session ends, and the entry comes
+        // again.
+        let _ = self.done.send(entry_id);
     }
+}
 
-    /// Why the reader ended.
-    async fn reader_error(&mut self) -> RedisError {
-        match (&mut self.reader).await {
-            Ok(Err(error)) => error,
-            Ok(Ok(())) => RedisError::from((ErrorKind::Client, "the reader ended")),
-            Err(_) => RedisError::from((ErrorKind::Client, "the reader panicked")),
-        }
+/// The error with which one of a session's tasks ended.
+async fn ended(task: AbortOnDropHandle<RedisResult<()>>) -> Option<RedisError> {
+    match task.await {
+        Ok(result) => result.err(),
+        Err(_) => Some(RedisError::from((ErrorKind::Client, "a task panicked"))),
     }
+}
+
+/// A task ended without an error before it should.
+fn early() -> RedisError {
+    RedisError::from((ErrorKind::Client, "a task ended early"))
 }
 
 async fn sleep_until(due: Option<Instant>) {

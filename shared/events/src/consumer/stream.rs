@@ -113,10 +113,15 @@ impl Stream {
         }
     }
 
-    /// Acknowledges entries.
-    pub(super) async fn acknowledge(&mut self, ids: &[String]) -> RedisResult<()> {
-        for ids in ids.chunks(BATCH_ENTRIES) {
-            let _: usize = self.connection.xack(&self.key, self.group, ids).await?;
+    /// Acknowledges what comes through `ids`, until it is closed and empty.
+    pub(super) async fn acknowledge_from(
+        mut self,
+        mut ids: mpsc::UnboundedReceiver<String>,
+    ) -> RedisResult<()> {
+        let mut batch = Vec::with_capacity(BATCH_ENTRIES);
+        while ids.recv_many(&mut batch, BATCH_ENTRIES).await > 0 {
+            let _: usize = self.connection.xack(&self.key, self.group, &batch).await?;
+            batch.clear();
         }
         Ok(())
     }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use redis::RedisError;
-use sqlx::PgPool;
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::{Executor, PgPool};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,8 @@ const CHUNK_ROWS: usize = 500;
 const LINGER: Duration = Duration::from_millis(30);
 /// How often it looks meanwhile.
 const LINGER_INTERVAL: Duration = Duration::from_millis(5);
+/// How long PostgreSQL may take to accept a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The channel that the outbox's trigger notifies.
 const DOORBELL: &str = "bursar_outbox";
 
@@ -35,6 +37,7 @@ pub(super) enum Next {
 /// A relay at work.
 pub(super) struct Run {
     relay: Relay,
+    pool: PgPool,
     key: String,
     leases: Leases,
     listener: Option<PgListener>,
@@ -62,6 +65,7 @@ impl Run {
             linger_until: now,
             housekeeping_at: now,
             trouble: Trouble::default(),
+            pool: connections(&relay.pool),
             relay,
         }
     }
@@ -74,7 +78,7 @@ impl Run {
             self.keep_house().await?;
         }
         if Instant::now() >= self.leases.renew_at() {
-            self.leases.keep(&self.relay.pool).await?;
+            self.leases.keep(&self.pool).await?;
             self.listen().await;
         }
         if self.leases.held.is_empty() {
@@ -91,7 +95,7 @@ impl Run {
             let until = now + LINGER_INTERVAL;
             return Ok(Next::Sleep { until, ring: false });
         }
-        if outbox::arm_doorbell(&self.relay.pool).await? {
+        if outbox::arm_doorbell(&self.pool).await? {
             return Ok(Next::Again);
         }
         let until = (now + self.relay.settings.poll_interval).min(self.leases.renew_at());
@@ -108,9 +112,11 @@ impl Run {
 
     /// Gives the partitions back.
     pub(super) async fn end(mut self) {
-        if let Err(error) = self.leases.release(&self.relay.pool).await {
+        if let Err(error) = self.leases.release(&self.pool).await {
             tracing::warn!(%error, "the relay's partitions could not be given back");
         }
+        drop(self.listener);
+        self.pool.close().await;
     }
 
     /// Publishes one page of every partition; returns how many events.
@@ -126,7 +132,7 @@ impl Run {
                 after_seq: self.pages.get(&held.partition).copied().unwrap_or(0),
             })
             .collect();
-        let rows = outbox::read(&self.relay.pool, &self.relay.source, &cursors, limit).await?;
+        let rows = outbox::read(&self.pool, &self.relay.source, &cursors, limit).await?;
         let ends = page_ends(&rows, limit);
         let released = gate::release(rows);
         // A full page with rows that have to wait may hide others behind it.
@@ -147,7 +153,7 @@ impl Run {
                 rows: chunk,
                 last,
             };
-            let deleted = outbox::delete(&self.relay.pool, &self.leases, &done).await?;
+            let deleted = outbox::delete(&self.pool, &self.leases, &done).await?;
             metrics::counter!("bursar_events_published_total", "source" => self.relay.source.clone())
                 .increment(deleted);
             published += deleted;
@@ -175,7 +181,7 @@ impl Run {
     async fn connect(&mut self) -> Result<(), RelayError> {
         if self.stream.is_none() {
             let mut stream = Stream::connect(&self.relay.redis, &self.key).await?;
-            self.known = recovery::known(&self.relay.pool, &self.key).await?;
+            self.known = recovery::known(&self.pool, &self.key).await?;
             let last = stream.last().await?;
             self.stream = Some(stream);
             self.check(last).await?;
@@ -186,14 +192,14 @@ impl Run {
     /// Publishes lost events again when the stream ends before what we know.
     async fn check(&mut self, last: Option<EntryId>) -> Result<(), RelayError> {
         if let Some(known) = self.known.filter(|&known| last < Some(known)) {
-            recovery::republish_lost(&self.relay.pool, &self.key, known).await?;
+            recovery::republish_lost(&self.pool, &self.key, known).await?;
             self.known = None;
         }
         Ok(())
     }
 
     async fn set_gauges(&mut self) -> Result<(), RelayError> {
-        let mut connection = self.relay.pool.acquire().await?;
+        let mut connection = self.pool.acquire().await?;
         let stats = crate::stats(&mut connection).await?;
         let age = Duration::from_millis(stats.oldest_unpublished_age_ms).as_secs_f64();
         metrics::gauge!("bursar_events_unpublished").set(count(stats.unpublished_events));
@@ -223,7 +229,7 @@ impl Run {
                 .map(|event| Some((event.aggregate_id, event.version))),
         };
         if let Some(settled) = settled {
-            recovery::settle(&self.relay.pool, &self.key, settled).await?;
+            recovery::settle(&self.pool, &self.key, settled).await?;
         }
         stream.trim(acknowledged, self.relay.settings.keep_entries).await?;
         let last = stream.last().await?;
@@ -233,7 +239,7 @@ impl Run {
     /// Listens for the doorbell. Without it the relay polls.
     async fn listen(&mut self) {
         if self.listener.is_none() {
-            match listen(&self.relay.pool).await {
+            match listen(&self.pool).await {
                 Ok(listener) => self.listener = Some(listener),
                 Err(error) => tracing::warn!(%error, "the relay cannot listen and polls instead"),
             }
@@ -260,6 +266,27 @@ impl Run {
             }
         }
     }
+}
+
+/// The relay's own connections: one to work, one to listen. So it publishes
+/// also while requests use up the service's.
+///
+/// Their statements are planned anew each time. The outbox grows a thousandfold
+/// within seconds, and a plan that was made for an empty one and kept would
+/// read a full one from end to end.
+fn connections(pool: &PgPool) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(2)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                connection
+                    .execute("SET plan_cache_mode = force_custom_plan")
+                    .await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(pool.connect_options().as_ref().clone())
 }
 
 async fn listen(pool: &PgPool) -> Result<PgListener, sqlx::Error> {

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::contract::event;
 use crate::domain::batch::{Decided, Mode, Outcome, decide_call, holds_of, wallets_of};
 use crate::domain::book::Book;
+use crate::domain::decide::Applied;
 use crate::domain::posting::Posting;
 use crate::jobs::queue::{Call, Origin};
 use crate::store::ledger;
@@ -60,7 +61,7 @@ pub(super) async fn write(
     let mut transaction = connection.begin().await?;
     let mut book = load(&mut transaction, parts).await?;
     // Taken under the locks, so that a wallet's entries are recorded in the
-    // order of their versions.
+    // order of their versions, as far as the clocks of replicas agree.
     let now = bursar_server::now();
     let decided: Vec<Decided> = parts
         .iter()
@@ -80,9 +81,15 @@ pub(super) async fn write(
 /// Everything that the parts can see and change, under locks.
 async fn load(connection: &mut PgConnection, parts: &[Part<'_>]) -> Result<Book, sqlx::Error> {
     let postings = || parts.iter().flat_map(|part| part.postings);
-    let wallet_ids: Vec<Uuid> = wallets_of(postings()).into_iter().map(|id| id.uuid()).collect();
+    let wallet_ids: Vec<Uuid> = wallets_of(postings())
+        .into_iter()
+        .map(|id| id.uuid())
+        .collect();
     let wallets = ledger::lock_wallets(connection, &wallet_ids).await?;
-    let hold_ids: Vec<Uuid> = holds_of(postings()).into_iter().map(|id| id.uuid()).collect();
+    let hold_ids: Vec<Uuid> = holds_of(postings())
+        .into_iter()
+        .map(|id| id.uuid())
+        .collect();
     let holds = if hold_ids.is_empty() {
         Vec::new()
     } else {
@@ -94,10 +101,7 @@ async fn load(connection: &mut PgConnection, parts: &[Part<'_>]) -> Result<Book,
 }
 
 /// The applied postings with their effects, in the order of the decisions.
-fn applied<'a>(
-    parts: &'a [Part<'a>],
-    decided: &'a [Decided],
-) -> Vec<(&'a Posting, &'a crate::domain::decide::Applied)> {
+fn applied<'a>(parts: &'a [Part<'a>], decided: &'a [Decided]) -> Vec<(&'a Posting, &'a Applied)> {
     let pairs = parts.iter().zip(decided);
     pairs
         .flat_map(|(part, decided)| {

@@ -1,0 +1,86 @@
+//! What `verify` finds when something is wrong.
+
+use crate::support::Mesh;
+use crate::support::calls::transfer;
+
+/// Each planted break is named by the rule that it breaks, and by no fewer.
+#[tokio::test]
+async fn planted_breaks_are_found() {
+    let breaks = [
+        (
+            "INSERT INTO events (event_id, tenant_id, aggregate_kind, aggregate_id, subject, version,
+                 kind, schema, data, actor, correlation_id, occurred_at)
+             SELECT gen_random_uuid(), tenant_id, aggregate_kind, aggregate_id, subject, version + 1,
+                 'transaction.review_required', schema, data, actor, correlation_id, occurred_at
+             FROM events WHERE kind = 'transaction.completed'",
+            "no event after a terminal one",
+        ),
+        (
+            "INSERT INTO events (event_id, tenant_id, aggregate_kind, aggregate_id, subject, version,
+                 kind, schema, data, actor, correlation_id, occurred_at)
+             SELECT gen_random_uuid(), tenant_id, aggregate_kind, aggregate_id, subject, version + 2,
+                 kind, schema, data, actor, correlation_id, occurred_at
+             FROM events WHERE kind = 'transaction.completed'",
+            "versions of events run 1..n without a gap",
+        ),
+        (
+            "UPDATE transactions SET version = version + 1",
+            "a transaction's row is what its last event makes it",
+        ),
+        (
+            "UPDATE transactions SET state = 'SETTLING', posted_at = NULL",
+            "a transaction's row is what its last event makes it",
+        ),
+        (
+            "UPDATE transactions SET state = 'SETTLING', posted_at = NULL",
+            "what is under way has a check, what is at rest has none",
+        ),
+        (
+            "INSERT INTO transaction_checks (transaction_id, tenant_id, next_check_at, lease_holder,
+                 lease_until, correlation_id)
+             SELECT transaction_id, tenant_id, now(), transaction_id, now(), 'c' FROM transactions",
+            "what is under way has a check, what is at rest has none",
+        ),
+        (
+            "INSERT INTO transaction_checks (transaction_id, tenant_id, next_check_at, lease_holder,
+                 lease_until, correlation_id)
+             SELECT transaction_id, tenant_id, now() - interval '1 hour', transaction_id,
+                 now() - interval '1 hour', 'c' FROM transactions",
+            "no check is overdue by more than a minute",
+        ),
+        (
+            "UPDATE transactions SET beneficiary_user_id = NULL",
+            "only what is COMPLETED was posted, and for somebody",
+        ),
+    ];
+    let mesh = Mesh::start().await;
+    let (alice, bob) = (mesh.person(), mesh.person());
+    let (from, to) = (alice.funded(100).await, bob.wallet().await);
+    alice
+        .transfer(transfer(&from, &to, 10))
+        .await
+        .expect("enough");
+    mesh.verify().await;
+    let rules = bursar_transaction::definition().invariants;
+    for (statement, rule) in breaks {
+        // Rolled back at the end, so that each break is found by itself; the
+        // recovery of the running service never sees it.
+        let mut planted = mesh.database.owner.begin().await.expect("a connection");
+        sqlx::query(statement)
+            .execute(&mut *planted)
+            .await
+            .expect("the break is planted");
+        let sql = rules
+            .iter()
+            .find(|known| known.name == rule)
+            .expect("a rule")
+            .sql;
+        let found = sqlx::query(sql)
+            .fetch_all(&mut *planted)
+            .await
+            .expect("a query");
+        assert!(!found.is_empty(), "{rule}: {statement}");
+        planted.rollback().await.expect("nothing stays");
+    }
+    mesh.verify().await;
+}

@@ -1,0 +1,130 @@
+//! What holds allow and refuse, by example.
+
+use super::*;
+
+/// Placing a hold moves exactly available money of one user's wallet to held.
+#[test]
+fn placing_takes_one_exact_form() {
+    let place = |legs| with_hold(2, HoldAction::Place, legs);
+    let good = place(vec![available(ALICE, -10), leg(ALICE, Bucket::Held, 10)]);
+    let change = run(&book(), &good).expect("placed").hold.expect("a hold");
+    assert_eq!(
+        (change.action, change.after.amount),
+        (HoldAction::Place, 10)
+    );
+    let too_much = place(vec![available(ALICE, -101), leg(ALICE, Bucket::Held, 101)]);
+    assert_eq!(
+        refusal(&book(), &too_much),
+        RejectionReason::InsufficientFunds.at(0)
+    );
+    let mut platform = [available(ALICE, -10), leg(ALICE, Bucket::Held, 10)];
+    for leg in &mut platform {
+        leg.account = fees();
+    }
+    for legs in [
+        vec![available(ALICE, 10), leg(ALICE, Bucket::Held, -10)],
+        vec![available(ALICE, -10), leg(BOB, Bucket::Held, 10)],
+        vec![available(ALICE, -10), available(BOB, 10)],
+        vec![
+            available(ALICE, -10),
+            leg(ALICE, Bucket::Held, 9),
+            available(BOB, 1),
+        ],
+        platform.to_vec(),
+    ] {
+        assert_eq!(
+            refusal(&book(), &place(legs)),
+            RejectionReason::HoldMismatch.whole()
+        );
+    }
+    let twice = with_hold(1, HoldAction::Place, good.legs);
+    assert_eq!(
+        refusal(&book(), &twice),
+        RejectionReason::HoldMismatch.whole()
+    );
+}
+
+/// A capture takes all of the hold's money to other wallets, once.
+#[test]
+fn capturing_ends_the_hold() {
+    let capture = |legs| with_hold(1, HoldAction::Capture, legs);
+    let mut fee = available(BOB, 2);
+    fee.account = fees();
+    let split = capture(vec![leg(ALICE, Bucket::Held, -30), available(BOB, 28), fee]);
+    let applied = run(&book(), &split).expect("captured");
+    let after = applied.hold.clone().expect("a hold").after;
+    assert_eq!(after.status, HoldStatus::Captured);
+    let mut later = book();
+    drop(later.apply(&applied));
+    assert_eq!(
+        refusal(&later, &split),
+        RejectionReason::HoldNotActive.whole()
+    );
+    for legs in [
+        vec![leg(ALICE, Bucket::Held, -29), available(BOB, 29)],
+        vec![available(ALICE, -30), available(BOB, 30)],
+        vec![leg(ALICE, Bucket::Held, -30), available(ALICE, 30)],
+        vec![leg(ALICE, Bucket::Held, -30), leg(BOB, Bucket::Held, 30)],
+        vec![
+            leg(ALICE, Bucket::Held, -15),
+            leg(ALICE, Bucket::Held, -15),
+            available(BOB, 30),
+        ],
+    ] {
+        assert_eq!(
+            refusal(&book(), &capture(legs)),
+            RejectionReason::HoldMismatch.whole()
+        );
+    }
+}
+
+/// A void gives all of the hold's money back, once.
+#[test]
+fn voiding_ends_the_hold() {
+    let void = |legs| with_hold(1, HoldAction::Void, legs);
+    let good = void(vec![leg(ALICE, Bucket::Held, -30), available(ALICE, 30)]);
+    let applied = run(&book(), &good).expect("voided");
+    assert_eq!(applied.movements[0].direction, Direction::Moved);
+    let mut later = book();
+    drop(later.apply(&applied));
+    assert_eq!(
+        refusal(&later, &good),
+        RejectionReason::HoldNotActive.whole()
+    );
+    for legs in [
+        vec![leg(ALICE, Bucket::Held, -29), available(ALICE, 29)],
+        vec![leg(ALICE, Bucket::Held, -30), available(BOB, 30)],
+        vec![leg(ALICE, Bucket::Held, -30), leg(ALICE, Bucket::Bonus, 30)],
+    ] {
+        assert_eq!(
+            refusal(&book(), &void(legs)),
+            RejectionReason::HoldMismatch.whole()
+        );
+    }
+}
+
+/// A hold that does not exist, or belongs to a wallet outside the posting, is not found.
+#[test]
+fn foreign_holds_are_not_found() {
+    for (number, wallet) in [(2, ALICE), (1, BOB)] {
+        let legs = vec![leg(wallet, Bucket::Held, -30), available(wallet, 30)];
+        assert_eq!(
+            refusal(&book(), &with_hold(number, HoldAction::Void, legs)),
+            RejectionReason::HoldNotFound.whole()
+        );
+    }
+}
+
+/// Held money moves only by a hold.
+#[test]
+fn held_money_needs_a_hold() {
+    for legs in [
+        vec![available(BOB, 30), leg(ALICE, Bucket::Held, -30)],
+        vec![available(ALICE, -30), leg(ALICE, Bucket::Held, 30)],
+    ] {
+        assert_eq!(
+            refusal(&book(), &posting(legs)),
+            RejectionReason::HoldMismatch.at(1)
+        );
+    }
+}
