@@ -74,8 +74,8 @@ fmt: ## Format the Rust sources.
 	$(CARGO) fmt --all
 
 .PHONY: sqlx-prepare
-sqlx-prepare: tools $(DEVMESH) ## Write the offline data of the checked queries.
-	$(DEVMESH) sqlx-prepare
+sqlx-prepare: tools $(DEVMESH) ## Write the offline data of the checked queries (CRATE=bursar-wallet for one).
+	$(DEVMESH) sqlx-prepare $(CRATE)
 
 .PHONY: build
 build: ## Build every program of the mesh.

@@ -1,4 +1,5 @@
-//! One line a request. Never a token, a query string or a body.
+//! One line a request, health checks aside. Never a token, a query string or
+//! a body.
 
 use serde_json::{Value, json};
 
@@ -15,7 +16,7 @@ pub(crate) fn loggers(settings: &AccessLog) -> Vec<Value> {
         AccessLogFormat::Text => json!({ "text_format_source": { "inline_string": text_line() } }),
         AccessLogFormat::Off => return Vec::new(),
     };
-    let logger = match &settings.path {
+    let mut logger = match &settings.path {
         Some(path) => extension(
             "envoy.access_loggers.file",
             "envoy.extensions.access_loggers.file.v3.FileAccessLog",
@@ -27,6 +28,7 @@ pub(crate) fn loggers(settings: &AccessLog) -> Vec<Value> {
             json!({ "log_format": format }),
         ),
     };
+    logger["filter"] = json!({ "not_health_check_filter": {} });
     vec![logger]
 }
 

@@ -65,16 +65,57 @@ local function skip_space(text, position)
   return text:find("[^ \t\r\n]", position) or #text + 1
 end
 
--- The position after the string that starts at `position`.
+local ESCAPED = {}
+for character in ('"\\/bfnrt'):gmatch(".") do ESCAPED[character:byte()] = true end
+
+-- The position after the character beyond ASCII that begins with `first`, if
+-- it is UTF-8. The second byte's bounds rule out other ways to write the same
+-- character, surrogates, and what lies beyond Unicode.
+local function after_character(text, position, first)
+  local low, high = 128, 191
+  if first == 224 then low = 160
+  elseif first == 237 then high = 159
+  elseif first == 240 then low = 144
+  elseif first == 244 then high = 143
+  end
+  local last = position + 1
+  if first >= 240 then last = position + 3 elseif first >= 224 then last = position + 2 end
+  if first < 194 or first > 244 then return nil end
+  for index = position + 1, last do
+    local byte = text:byte(index)
+    if not byte or byte < low or byte > high then return nil end
+    low, high = 128, 191
+  end
+  return last + 1
+end
+
+-- The position after the escape whose backslash is at `position`. Halves of a
+-- surrogate pair come together or not at all.
+local function after_escape(text, position)
+  if ESCAPED[text:byte(position + 1)] then return position + 2 end
+  local digits, after_digits = text:match("^u(%x%x%x%x)()", position + 1)
+  if not digits or digits:find("^[dD][c-fC-F]") then return nil end
+  if not digits:find("^[dD][89abAB]") then return after_digits end
+  return text:match("^\\u[dD][c-fC-F]%x%x()", after_digits)
+end
+
+-- The position after the string that starts at `position`. Goes byte by byte,
+-- which is compiled: a body of the largest size must not keep a worker busy.
 local function after_string(text, position, path)
-  local next_position = position + 1
+  local current = position + 1
   while true do
-    local stop = text:find('["\\%z\1-\31]', next_position)
-    local character = stop and text:sub(stop, stop)
-    if character == '"' then return stop + 1 end
-    if character ~= "\\" then malformed(path, stop or #text + 1) end
-    next_position = text:match('^["\\/bfnrt]()', stop + 1) or text:match("^u%x%x%x%x()", stop + 1)
-    if not next_position then malformed(path, stop) end
+    local byte = text:byte(current)
+    local after
+    if byte == 34 then return current + 1 end
+    if byte == 92 then
+      after = after_escape(text, current)
+    elseif byte and byte >= 128 then
+      after = after_character(text, current, byte)
+    elseif byte and byte >= 32 then
+      after = current + 1
+    end
+    if not after then malformed(path, current) end
+    current = after
   end
 end
 

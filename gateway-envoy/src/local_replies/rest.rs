@@ -37,6 +37,7 @@ pub(super) fn refused_field() -> Value {
     let violation = json!({
         "field": format!("%REQ({})%", strict_json::REFUSED_FIELD),
         "description": format!("%REQ({})%", strict_json::REFUSED_BECAUSE),
+        "reason": "",
     });
     let bad_request = json!({ "@type": type_url("BadRequest"), "field_violations": [violation] });
     let details = [error_info(ErrorReason::InvalidField), bad_request];

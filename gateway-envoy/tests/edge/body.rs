@@ -152,6 +152,24 @@ async fn malformed_json_is_refused() {
         answer.violations()[0].0.starts_with(r#"a\"}],\"code\":0,"#),
         "{answer:?}"
     );
+    // Text that is no UTF-8, or half a character: the field is named, and what
+    // else is in the body is not repeated.
+    let bytes = [
+        b"{\"password\":\"secret\",\"email\":\"".as_slice(),
+        b"\xff\xfe",
+        b"\"}",
+    ]
+    .concat();
+    let answer = edge.rest.post("/api/v1/identity/login", bytes).send().await;
+    assert_eq!(answer.error(400, 3), "INVALID_FIELD");
+    assert_eq!(answer.violations()[0].0, "email");
+    assert!(!answer.body.contains("secret"), "{answer:?}");
+    for half in [r"\ud83d", r"\ude00", r"\ud83dx", r"\ud83d\u0041"] {
+        refused(
+            &send(&edge, format!(r#"{{"description":"{half}"}}"#)).await,
+            "description",
+        );
+    }
     let deep = format!("{{\"amount\":{}", "{\"amount\":".repeat(5000));
     assert_eq!(send(&edge, deep).await.error(400, 3), "INVALID_FIELD");
     let deep = format!("{{\"description\":{}", "[".repeat(100_000));
@@ -192,12 +210,12 @@ async fn without_a_body_the_service_answers() {
     // Escapes, other alphabets and null are JSON as good as any.
     let body = transfer("1").replace(
         "{\"from",
-        r#"{"description":"\u00fc\n\"é😀","amount":null,"from"#,
+        r#"{"description":"\u00fc\n\"é\ud83d\ude00😀€","amount":null,"from"#,
     );
     let answer = send(&edge, body.replace(r#""amount":null,"#, "")).await;
     assert_eq!(
         answer.json()["transaction"]["description"],
-        "ü\n\"é😀",
+        "ü\n\"é😀😀€",
         "{answer:?}"
     );
     let answer = send(&edge, body).await;

@@ -30,6 +30,9 @@ pub(crate) enum ApiError {
     /// The reference was used for something else.
     #[error("the reference was used before with another body")]
     ReferenceReused,
+    /// The request came after the time until which it was valid.
+    #[error("the request came after valid_until; it was not recorded")]
+    Late,
     /// No movement of that reference.
     #[error("no such reference")]
     NotFound,
@@ -55,6 +58,7 @@ impl ApiError {
             Self::Query(rejection) => (rejection.status(), "query_invalid"),
             Self::Invalid(_) | Self::FaultInvalid(_) => (StatusCode::BAD_REQUEST, "field_invalid"),
             Self::ReferenceReused => (StatusCode::CONFLICT, "reference_reused"),
+            Self::Late => (StatusCode::GONE, "expired"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::NoRoute => (StatusCode::NOT_FOUND, "no_route"),
             Self::Simulated | Self::Database(_) | Self::Json(_) => {
@@ -76,6 +80,7 @@ impl IntoResponse for ApiError {
             | Self::Invalid(_)
             | Self::FaultInvalid(_)
             | Self::ReferenceReused
+            | Self::Late
             | Self::NotFound
             | Self::NoRoute => tracing::warn!(error = %self, "a request is refused"),
         }

@@ -111,6 +111,30 @@ async fn a_reference_means_one_movement() {
     provider.verify().await;
 }
 
+/// A request that comes after its time has no effect, unless it is in the books.
+#[tokio::test]
+async fn late_requests_have_no_effect() {
+    let provider = Provider::start(&[]).await;
+    let until = |reference, valid_until| {
+        let mut body = charge(reference, 100);
+        body["valid_until"] = json!(valid_until);
+        body
+    };
+    let (status, late) = provider
+        .post("/v1/charges", until("r1", "2020-01-01T00:00:00Z"))
+        .await;
+    assert_eq!((status, &late["error"]["code"]), (410, &json!("expired")));
+    assert_eq!(provider.get("/v1/charges/r1").await.0, 404);
+    let early = until("r1", "2999-01-01T00:00:00Z");
+    assert_eq!(provider.post("/v1/charges", early).await.0, 201);
+    let again = until("r1", "2020-01-01T00:00:00Z");
+    assert_eq!(provider.post("/v1/charges", again).await.0, 200);
+    assert_eq!(
+        provider.post("/v1/charges", until("r2", "soon")).await.0,
+        422
+    );
+}
+
 /// Twenty of the same request at once are one movement.
 #[tokio::test]
 async fn concurrent_duplicates_are_one_movement() {

@@ -71,7 +71,8 @@ pub(crate) struct Run {
     pub(crate) freeze: Option<Freeze>,
     /// When the run must have ended.
     pub(crate) deadline: Instant,
-    /// Ends the run early, between two commands.
+    /// Ends the run early. A provider that was asked to act is still waited
+    /// for, because its answer is worth more than a moment.
     pub(crate) stop: CancellationToken,
 }
 
@@ -226,9 +227,17 @@ impl Engine {
         if run.stop.is_cancelled() {
             return None;
         }
-        let attempted = self.ledger.post(posting, deadline).await;
-        run.loose_end |= attempted.loose_end;
-        attempted.reply
+        tokio::select! {
+            attempted = self.ledger.post(posting, deadline) => {
+                run.loose_end |= attempted.loose_end;
+                attempted.reply
+            }
+            // Left under way; whoever goes on repeats it.
+            () = run.stop.cancelled() => {
+                run.loose_end = true;
+                None
+            }
+        }
     }
 
     /// Takes the id of the opening posting. When it is taken already, it is
@@ -244,6 +253,7 @@ impl Engine {
         }
     }
 
+    #[tracing::instrument(name = "provider.ask", skip_all)]
     async fn ask(&self, run: &Run) -> Asked {
         let Some((name, order, timeout)) = self.order(run) else {
             return Asked::NotSent;
@@ -252,12 +262,16 @@ impl Engine {
             tracing::error!(provider = %name, "the provider is not configured");
             return Asked::NotSent;
         };
+        if now() >= order.valid_until {
+            return Asked::NotSent;
+        }
         let started = Instant::now();
         let asked = provider.act(&order, timeout).await;
         watch::provider_asked(&name, order.direction, &asked, started.elapsed());
         asked
     }
 
+    #[tracing::instrument(name = "provider.look", skip_all)]
     async fn look(&self, run: &Run) -> Looked {
         let Some((name, order, timeout)) = self.order(run) else {
             return Looked::Unanswered;
@@ -267,7 +281,10 @@ impl Engine {
             return Looked::Unanswered;
         };
         let started = Instant::now();
-        let looked = provider.look(&order, timeout).await;
+        let looked = tokio::select! {
+            looked = provider.look(&order, timeout) => looked,
+            () = run.stop.cancelled() => Looked::Unanswered,
+        };
         watch::provider_looked(&name, order.direction, &looked, started.elapsed());
         looked
     }
@@ -277,7 +294,7 @@ impl Engine {
     fn order(&self, run: &Run) -> Option<(ProviderName, Order, Duration)> {
         let transaction = &run.stored.transaction;
         let name = transaction.movement.provider()?.clone();
-        let order = Order::of(transaction)?;
+        let order = Order::of(transaction, &self.terms(transaction))?;
         let deadline = self.providers.get(&name)?.deadline();
         // What the provider leaves of the time is for the ledger and the commits.
         let left = run

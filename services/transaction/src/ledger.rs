@@ -77,6 +77,7 @@ impl Ledger {
     }
 
     /// Posts until there is a definite answer or the deadline passes.
+    #[tracing::instrument(name = "ledger.post", skip_all)]
     pub(crate) async fn post(&self, posting: &Posting, deadline: Instant) -> Attempted {
         let request = PostBatchRequest {
             postings: vec![message(posting)],
@@ -121,6 +122,7 @@ impl Ledger {
 
     /// Reads a wallet; `Ok(None)` when there is none of that id. Fails with the
     /// last status when there was no answer before the deadline.
+    #[tracing::instrument(name = "ledger.wallet", skip_all)]
     pub(crate) async fn wallet(
         &self,
         id: WalletId,

@@ -39,11 +39,16 @@ pub(crate) struct Order {
     pub(crate) direction: Direction,
     /// How much.
     pub(crate) amount: PositiveMoney,
+    /// Until when a request to act may be taken; later it must not have any
+    /// effect. Half of the provider's window after it was recorded that it is
+    /// asked: a process that stood still in between must not send what has been
+    /// given up meanwhile, and the other half is for clocks that differ.
+    pub(crate) valid_until: OffsetDateTime,
 }
 
 impl Order {
-    /// The order of a transaction; `None` for one without a provider.
-    pub(crate) fn of(transaction: &Transaction) -> Option<Self> {
+    /// The order of a transaction; `None` for one whose provider was not asked.
+    pub(crate) fn of(transaction: &Transaction, terms: &Terms) -> Option<Self> {
         let direction = match transaction.movement {
             Movement::Transfer { .. } => return None,
             Movement::Deposit { .. } => Direction::Charge,
@@ -53,6 +58,7 @@ impl Order {
             reference: transaction.id,
             direction,
             amount: transaction.amount,
+            valid_until: transaction.provider_requested_at? + terms.lookup_window / 2,
         })
     }
 }

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 use bursar_status::StatusBuilder;
 use prost::Message;
-use prost_protovalidate::ValidationError;
+use prost_protovalidate::{ValidationError, Violation};
 use tonic::codec::{Codec, DecodeBuf, Decoder};
 use tonic::{Code, Status};
 use tonic_prost::{ProstCodec, ProstEncoder};
@@ -78,19 +78,28 @@ impl<U: Message + Default + Checked> Decoder for CheckedDecoder<U> {
     }
 }
 
+/// What is wrong with a field. Some rules come without words of their own.
+fn description(violation: &Violation) -> String {
+    match (violation.message(), violation.rule_id()) {
+        ("", "string.email") => "is not an e-mail address".to_owned(),
+        ("", rule) => format!("breaks the rule {rule}"),
+        (message, _) => message.to_owned(),
+    }
+}
+
 /// The answer to a request that breaks bounds: every field by its path.
 fn invalid(error: &ValidationError) -> Status {
     let violations = error.violations();
     let summary = violations
         .first()
-        .map(|violation| format!("{}: {}", violation.field_path(), violation.message()))
+        .map(|violation| format!("{}: {}", violation.field_path(), description(violation)))
         .unwrap_or_else(|| "the request breaks its bounds".to_owned());
     let start = StatusBuilder::new(Code::InvalidArgument, ErrorReason::InvalidField, summary);
     violations
         .iter()
         .take(MAX_VIOLATIONS)
         .fold(start, |builder, violation| {
-            builder.field(violation.field_path(), violation.message())
+            builder.field(violation.field_path(), description(violation))
         })
         .into()
 }

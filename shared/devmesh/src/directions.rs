@@ -8,7 +8,7 @@
 //! - `store` knows SQL and the domain, not RPCs or jobs.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -16,7 +16,7 @@ use crate::workspace::{Package, packages, rust_files};
 
 mod names;
 
-use names::names_used;
+use names::{names_used, test_only_declarations};
 
 /// Crates that `domain` may name: values and errors.
 const PURE_CRATES: [&str; 10] = [
@@ -77,10 +77,18 @@ pub fn check(root: &Path) -> anyhow::Result<Vec<Violation>> {
     let mut violations = crate_directions(&packages);
     for package in packages.iter().filter(|package| is_service(package)) {
         let source = root.join(&package.directory).join("src");
-        for file in rust_files(&source)? {
+        let files = rust_files(&source)?;
+        let test_only = test_only_modules(&files)?;
+        for file in files {
             let Some(layer) = layer_of(&source, &file) else {
                 continue;
             };
+            if test_only
+                .iter()
+                .any(|module| file.with_extension("").starts_with(module))
+            {
+                continue;
+            }
             let code = fs::read_to_string(&file)?;
             let place = file
                 .strip_prefix(root)
@@ -113,8 +121,13 @@ fn crate_directions(packages: &[Package]) -> Vec<Violation> {
         if !is_shared && !is_service(package) {
             continue;
         }
-        let used = package.dependencies.iter().filter_map(|name| service(name));
-        for service in used.filter(|service| service.name != package.name) {
+        // A service's tests may play against the real other service.
+        let used = package
+            .dependencies
+            .iter()
+            .filter(|used| is_shared || !used.is_development);
+        let services = used.filter_map(|used| service(&used.name));
+        for service in services.filter(|service| service.name != package.name) {
             let rule = if is_shared {
                 "shared crates use no service"
             } else {
@@ -135,20 +148,33 @@ fn is_service(package: &Package) -> bool {
 
 fn layer_of(source: &Path, file: &Path) -> Option<Layer> {
     let inside = file.strip_prefix(source).ok()?;
-    // `mod tests;` in a file of its own is test code by the house's naming.
-    if inside
-        .with_extension("")
-        .components()
-        .any(|part| part.as_os_str() == "tests")
-    {
-        return None;
-    }
     let first = inside.components().next()?.as_os_str().to_str()?;
     match first.strip_suffix(".rs").unwrap_or(first) {
         "domain" => Some(Layer::Domain),
         "store" => Some(Layer::Store),
         _ => None,
     }
+}
+
+/// The places of modules that are declared `#[cfg(test)] mod name;`, as paths
+/// without the extension, so that a module's own modules are below it.
+fn test_only_modules(files: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut modules = Vec::new();
+    for file in files {
+        let code = fs::read_to_string(file)?;
+        let names = test_only_declarations(&code)
+            .with_context(|| format!("{} cannot be parsed", file.display()))?;
+        let is_root = ["lib.rs", "main.rs", "mod.rs"]
+            .iter()
+            .any(|root| file.ends_with(root));
+        let directory = if is_root {
+            file.parent().unwrap_or(file).to_owned()
+        } else {
+            file.with_extension("")
+        };
+        modules.extend(names.iter().map(|name| directory.join(name)));
+    }
+    Ok(modules)
 }
 
 fn layer_violations(layer: Layer, code: &str) -> syn::Result<Vec<String>> {
@@ -209,9 +235,8 @@ fn contains(segments: &[&str], path: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
+    use crate::workspace::Dependency;
 
     fn domain(code: &str) -> Vec<String> {
         layer_violations(Layer::Domain, code).unwrap()
@@ -225,7 +250,13 @@ mod tests {
         Package {
             name: name.to_owned(),
             directory: PathBuf::from(directory),
-            dependencies: dependencies.iter().map(|name| (*name).to_owned()).collect(),
+            dependencies: dependencies
+                .iter()
+                .map(|name| Dependency {
+                    name: name.trim_start_matches("dev:").to_owned(),
+                    is_development: name.starts_with("dev:"),
+                })
+                .collect(),
         }
     }
 
@@ -294,6 +325,13 @@ mod tests {
     }
 
     #[test]
+    fn test_modules_in_files_of_their_own_are_found() {
+        // By their declaration, whatever they are called.
+        let code = "#[cfg(test)] mod properties; mod posting; #[cfg(test)] mod inline {}";
+        assert_eq!(test_only_declarations(code).unwrap(), ["properties"]);
+    }
+
+    #[test]
     fn a_store_that_knows_its_callers_is_named() {
         // SQL and domain yes, RPCs and jobs no.
         assert_eq!(
@@ -313,6 +351,11 @@ mod tests {
                 "services/wallet",
                 &["bursar-money", "sqlx"],
             ),
+            package(
+                "bursar-transaction",
+                "services/transaction",
+                &["dev:bursar-wallet"],
+            ),
             package("bursar-money", "shared/money", &[]),
             package("bursar-gateway", "gateway-envoy", &["bursar-contracts"]),
         ];
@@ -320,7 +363,7 @@ mod tests {
         let bad = [
             package("bursar-wallet", "services/wallet", &["bursar-identity"]),
             package("bursar-identity", "services/identity", &[]),
-            package("bursar-testkit", "shared/testkit", &["bursar-identity"]),
+            package("bursar-testkit", "shared/testkit", &["dev:bursar-identity"]),
         ];
         assert_eq!(crate_directions(&bad).len(), 2);
     }
@@ -342,9 +385,5 @@ mod tests {
             Some(Layer::Store)
         );
         assert_eq!(layer_of(source, Path::new("/s/src/rpc/domain.rs")), None);
-        assert_eq!(
-            layer_of(source, Path::new("/s/src/domain/step/tests.rs")),
-            None
-        );
     }
 }

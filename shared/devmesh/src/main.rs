@@ -108,6 +108,8 @@ enum Command {
     Directions,
     /// Write the offline data of the checked queries.
     SqlxPrepare {
+        /// Only these crates, such as `bursar-wallet`.
+        crates: Vec<String>,
         /// Change nothing; fail when something would change.
         #[arg(long)]
         check: bool,
@@ -250,7 +252,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             ));
         }
         Command::Directions => return run_directions(),
-        Command::SqlxPrepare { check } => return run_sqlx_prepare(check),
+        Command::SqlxPrepare { crates, check } => return run_sqlx_prepare(&crates, check),
         Command::Supervise { home } => {
             daemonise()?;
             runtime()?.block_on(supervisor::run(&Home::open_or_create(&home)?))?;
@@ -339,8 +341,8 @@ fn run_directions() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-fn run_sqlx_prepare(check: bool) -> anyhow::Result<ExitCode> {
-    let prepared = runtime()?.block_on(sqlx_prepare(&Checkout::find()?, check))?;
+fn run_sqlx_prepare(crates: &[String], check: bool) -> anyhow::Result<ExitCode> {
+    let prepared = runtime()?.block_on(sqlx_prepare(&Checkout::find()?, crates, check))?;
     let mut code = ExitCode::SUCCESS;
     for crate_data in prepared {
         let verdict = match crate_data.outcome {

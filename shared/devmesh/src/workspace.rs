@@ -14,8 +14,27 @@ pub struct Package {
     pub name: String,
     /// Its directory, relative to the workspace.
     pub directory: PathBuf,
-    /// The names of the crates it depends on, development included.
-    pub dependencies: Vec<String>,
+    /// What it depends on.
+    pub dependencies: Vec<Dependency>,
+}
+
+/// One dependency of a crate.
+#[derive(Clone, Debug)]
+pub struct Dependency {
+    /// The crate's name.
+    pub name: String,
+    /// Whether only tests, benchmarks and examples use it.
+    pub is_development: bool,
+}
+
+impl Package {
+    /// Whether the crate depends on that one, for whatever.
+    #[must_use]
+    pub fn uses(&self, name: &str) -> bool {
+        self.dependencies
+            .iter()
+            .any(|dependency| dependency.name == name)
+    }
 }
 
 #[derive(Deserialize)]
@@ -33,6 +52,16 @@ struct RawPackage {
 #[derive(Deserialize)]
 struct RawDependency {
     name: String,
+    kind: Option<String>,
+}
+
+impl From<RawDependency> for Dependency {
+    fn from(raw: RawDependency) -> Self {
+        Self {
+            is_development: raw.kind.as_deref() == Some("dev"),
+            name: raw.name,
+        }
+    }
 }
 
 /// The members of the workspace at `root`, sorted by directory.
@@ -64,7 +93,11 @@ pub fn packages(root: &Path) -> anyhow::Result<Vec<Package>> {
             Ok(Package {
                 name: package.name,
                 directory: directory.to_owned(),
-                dependencies: package.dependencies.into_iter().map(|d| d.name).collect(),
+                dependencies: package
+                    .dependencies
+                    .into_iter()
+                    .map(Dependency::from)
+                    .collect(),
             })
         })
         .collect::<anyhow::Result<Vec<_>>>()?;

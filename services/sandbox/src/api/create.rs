@@ -82,7 +82,8 @@ async fn lose(api: &Api, kind: FaultKind) -> Result<Response, ApiError> {
 }
 
 /// Writes the movement and the notice of it, in one transaction. A reference
-/// that is in the books already is answered as it is there.
+/// that is in the books already is answered as it is there, also when the
+/// request comes late.
 async fn record(
     pool: &PgPool,
     tells: bool,
@@ -90,14 +91,18 @@ async fn record(
     plan: Plan,
 ) -> Result<(StatusCode, Movement), ApiError> {
     let mut transaction = pool.begin().await?;
-    let id = Uuid::now_v7();
-    let made = store::movements::insert(&mut transaction, &asked, &plan, id, now()).await?;
+    let (id, at) = (Uuid::now_v7(), now());
+    let made = if asked.is_late(at) {
+        None
+    } else {
+        store::movements::insert(&mut transaction, &asked, &plan, id, at).await?
+    };
     let Some(movement) = made else {
         let known = store::movements::find(&mut transaction, asked.kind, &asked.reference).await?;
         return match known {
             Some(movement) if movement.is_what(&asked) => Ok((StatusCode::OK, movement)),
             Some(_) => Err(ApiError::ReferenceReused),
-            None => Err(ApiError::NotFound),
+            None => Err(ApiError::Late),
         };
     };
     if tells {

@@ -15,6 +15,8 @@ pub(super) struct CreateForm {
     currency: String,
     #[serde(default)]
     description: String,
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    valid_until: Option<OffsetDateTime>,
 }
 
 impl CreateForm {
@@ -25,6 +27,7 @@ impl CreateForm {
             amount_minor: self.amount_minor,
             currency: self.currency,
             description: self.description,
+            valid_until: self.valid_until,
         }
     }
 }

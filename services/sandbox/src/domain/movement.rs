@@ -71,6 +71,8 @@ pub(crate) struct NewMovement {
     pub currency: String,
     /// The customer's note.
     pub description: String,
+    /// After this time it is not to be recorded any more.
+    pub valid_until: Option<OffsetDateTime>,
 }
 
 /// What becomes of a movement that is recorded.
@@ -158,6 +160,11 @@ impl Movement {
 }
 
 impl NewMovement {
+    /// Whether the request has come too late to be recorded.
+    pub(crate) fn is_late(&self, now: OffsetDateTime) -> bool {
+        self.valid_until.is_some_and(|until| now > until)
+    }
+
     /// Checks the bounds of a request.
     pub(crate) fn validate(&self) -> Result<(), RequestInvalid> {
         let reference_fits = (1..=MAX_REFERENCE_LEN).contains(&self.reference.len())
@@ -216,6 +223,7 @@ mod tests {
             amount_minor: 100,
             currency: "EUR".to_owned(),
             description: String::new(),
+            valid_until: None,
         }
     }
 

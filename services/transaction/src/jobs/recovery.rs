@@ -29,7 +29,7 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(5);
 const ACTOR: &str = "service:transaction";
 
 /// Runs until the process ends. Then no new check is claimed, and runs under
-/// way stop between two commands and give their leases back.
+/// way stop as soon as they may and give their leases back.
 pub(crate) async fn run(
     engine: Engine,
     settings: RecoverySettings,
@@ -79,6 +79,7 @@ async fn count(engine: &Engine) -> Result<(), sqlx::Error> {
 }
 
 /// Moves one transaction on, under the correlation id of its first request.
+#[tracing::instrument(name = "recovery.recover", skip_all)]
 async fn recover(engine: Engine, lease: Lease, stop: CancellationToken) {
     let id = lease.transaction;
     let correlation = lease

@@ -50,6 +50,8 @@ struct CreateForm<'a> {
     reference: &'a str,
     amount_minor: i64,
     currency: &'static str,
+    #[serde(with = "time::serde::rfc3339")]
+    valid_until: OffsetDateTime,
 }
 
 /// A charge or payout as it is told.
@@ -118,6 +120,7 @@ impl PaymentProvider for Sandbox {
             reference: &reference,
             amount_minor: order.amount.minor(),
             currency: order.amount.currency().code(),
+            valid_until: order.valid_until,
         };
         let sent = self
             .client
@@ -136,6 +139,8 @@ impl PaymentProvider for Sandbox {
                 Some(answer) => Asked::Answered(answer),
                 None => lost("an answer that cannot be read"),
             },
+            // Came too late: by agreement it had no effect.
+            StatusCode::GONE => Asked::NotSent,
             // Turned away at the door: the request was not looked at.
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS => {
                 tracing::error!(status = %response.status(), "the provider turns us away");

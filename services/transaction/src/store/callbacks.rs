@@ -24,6 +24,7 @@ pub(crate) struct Received<'a> {
 /// Records a callback and brings the check of its transaction forward. One that
 /// was recorded before changes nothing; one that is about no transaction (yet)
 /// is kept for [`match_later`].
+#[tracing::instrument(name = "store.callbacks.record", skip_all)]
 pub(crate) async fn record(
     conn: &mut PgConnection,
     received: &Received<'_>,
@@ -59,6 +60,7 @@ pub(crate) async fn record(
 
 /// Matches callbacks of the last days that came before their transaction was
 /// committed, at most `limit`, and brings the checks forward. Returns how many.
+#[tracing::instrument(name = "store.callbacks.match_later", skip_all)]
 pub(crate) async fn match_later(conn: &mut PgConnection, limit: i64) -> Result<u64, sqlx::Error> {
     let matched = sqlx::query_scalar!(
         r#"UPDATE provider_callbacks AS callbacks

@@ -86,6 +86,7 @@ fn interval(duration: Duration) -> PgInterval {
 }
 
 /// Records the check of a new transaction, with the first lease.
+#[tracing::instrument(name = "store.checks.insert", skip_all)]
 pub(crate) async fn insert(
     conn: &mut PgConnection,
     tenant: &TenantId,
@@ -113,6 +114,7 @@ pub(crate) async fn insert(
 }
 
 /// Takes the lease of one transaction, if nobody holds it.
+#[tracing::instrument(name = "store.checks.take", skip_all)]
 pub(crate) async fn take(
     conn: &mut PgConnection,
     transaction: TransactionId,
@@ -137,6 +139,7 @@ pub(crate) async fn take(
 }
 
 /// Takes the leases of at most `limit` transactions whose check is due.
+#[tracing::instrument(name = "store.checks.take_due", skip_all)]
 pub(crate) async fn take_due(
     conn: &mut PgConnection,
     holder: Uuid,
@@ -171,6 +174,7 @@ pub(crate) async fn take_due(
 
 /// Writes the note, if the lease is still ours; false when it is not. This is
 /// the first statement of every write of a run: it locks the row.
+#[tracing::instrument(name = "store.checks.fence", skip_all)]
 pub(crate) async fn fence(
     conn: &mut PgConnection,
     lease: &Lease,
@@ -189,6 +193,7 @@ pub(crate) async fn fence(
 
 /// Gives the lease back and sets the next check, if it is still ours; false
 /// when it is not. A callback that came meanwhile brings the check forward.
+#[tracing::instrument(name = "store.checks.release", skip_all)]
 pub(crate) async fn release(
     conn: &mut PgConnection,
     lease: &Lease,
@@ -214,6 +219,7 @@ pub(crate) async fn release(
 
 /// Removes the check of a transaction that is at rest, if the lease is still
 /// ours; false when it is not.
+#[tracing::instrument(name = "store.checks.remove", skip_all)]
 pub(crate) async fn remove(conn: &mut PgConnection, lease: &Lease) -> Result<bool, sqlx::Error> {
     let removed = sqlx::query!(
         "DELETE FROM transaction_checks WHERE transaction_id = $1 AND lease_epoch = $2",
@@ -226,6 +232,7 @@ pub(crate) async fn remove(conn: &mut PgConnection, lease: &Lease) -> Result<boo
 }
 
 /// Brings the check of a transaction forward to now.
+#[tracing::instrument(name = "store.checks.nudge", skip_all)]
 pub(crate) async fn nudge(
     conn: &mut PgConnection,
     transaction: TransactionId,

@@ -20,6 +20,7 @@ use crate::domain::{Event, Failure, FailureReason, Initiated, Movement};
 
 /// Appends the events that led to the transaction as it is now, in order. The
 /// last of them made its version.
+#[tracing::instrument(name = "store.events.append", skip_all)]
 pub(crate) async fn append(
     conn: &mut PgConnection,
     stored: &Stored,
@@ -128,6 +129,7 @@ fn initiated_message(initiated: &Initiated) -> TransactionInitiated {
 }
 
 /// The log of a transaction, in order, as the domain reads it.
+#[tracing::instrument(name = "store.events.load", skip_all)]
 pub(crate) async fn load(
     conn: &mut PgConnection,
     id: TransactionId,

@@ -20,6 +20,7 @@ pub(crate) struct Page {
 
 /// The transactions that a user started, or that completed into a wallet of
 /// the user's, of all wallets or of one.
+#[tracing::instrument(name = "store.lists.of_user", skip_all)]
 pub(crate) async fn of_user(
     conn: &mut PgConnection,
     tenant: &TenantId,
@@ -78,6 +79,7 @@ pub(crate) async fn of_user(
 }
 
 /// Everybody's transactions.
+#[tracing::instrument(name = "store.lists.of_all", skip_all)]
 pub(crate) async fn of_all(
     conn: &mut PgConnection,
     tenant: &TenantId,

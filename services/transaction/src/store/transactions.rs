@@ -120,6 +120,7 @@ impl TryFrom<Row> for Stored {
 }
 
 /// Records a new transaction.
+#[tracing::instrument(name = "store.transactions.insert", skip_all)]
 pub(crate) async fn insert(conn: &mut PgConnection, stored: &Stored) -> Result<(), sqlx::Error> {
     let transaction = &stored.transaction;
     let movement = &transaction.movement;
@@ -154,6 +155,7 @@ pub(crate) async fn insert(conn: &mut PgConnection, stored: &Stored) -> Result<(
 
 /// Turns the row to what later events made of it, if it is still at the
 /// version `from`; false when it is not.
+#[tracing::instrument(name = "store.transactions.update", skip_all)]
 pub(crate) async fn update(
     conn: &mut PgConnection,
     transaction: &Transaction,
@@ -190,6 +192,7 @@ pub(crate) async fn update(
 }
 
 /// The transaction of an id.
+#[tracing::instrument(name = "store.transactions.find", skip_all)]
 pub(crate) async fn find(
     conn: &mut PgConnection,
     id: TransactionId,

@@ -295,3 +295,23 @@ async fn taken_money_without_a_place_needs_a_person() {
     );
     mesh.verify().await;
 }
+
+/// Operators see what happened, how long the provider took, and what is unknown.
+#[tokio::test]
+async fn operators_see_what_happened() {
+    let mesh = Mesh::start().await;
+    let alice = mesh.person();
+    let wallet = alice.wallet().await;
+    alice.deposit(deposit(&wallet, 500)).await.expect("taken");
+    let url = format!("http://{}/metrics", mesh.service.http_address);
+    let shown = mesh.http.get(url).send().await.expect("it answers");
+    let shown = shown.text().await.expect("text");
+    for line in [
+        r#"bursar_transactions_total{type="deposit",state="COMPLETED"}"#,
+        r#"bursar_transactions_under_way{state="UNKNOWN"}"#,
+        "bursar_transactions_unknown_oldest_age_seconds",
+        "bursar_provider_call_seconds_count",
+    ] {
+        assert!(shown.contains(line), "{line} is not in {shown}");
+    }
+}

@@ -169,6 +169,49 @@ async fn a_key_at_work_is_told_to_try_again() {
     mesh.verify().await;
 }
 
+/// Recovery takes a transfer over while its request is still at work: whoever
+/// is first decides, the other one cannot write, and the money moves once.
+#[tokio::test]
+async fn a_race_of_request_and_recovery_has_one_outcome() {
+    let mesh = Mesh::start().await;
+    let (alice, bob) = (mesh.person(), mesh.person());
+    let (from, to) = (alice.funded(1_000).await, bob.wallet().await);
+    mesh.to_wallet.set(Mode::Cut);
+    let mut calls = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let call = alice.request_with(transfer(&from, &to, 10), &format!("k{number}"));
+        let mut client = mesh.client();
+        calls.spawn(async move { client.create_transfer(call).await });
+    }
+    mesh.until(
+        "SELECT count(*) FROM transactions WHERE kind = 'transfer'",
+        20,
+    )
+    .await;
+    mesh.let_leases_lapse().await;
+    mesh.to_wallet.set(Mode::Whole);
+    while let Some(call) = calls.join_next().await {
+        match call.expect("no call panics") {
+            Ok(response) => {
+                let answered = response.into_inner().transaction.expect("set");
+                assert_eq!(answered.state(), TransactionState::Completed);
+            }
+            Err(status) => assert_eq!(status.code(), Code::Unavailable, "{status:?}"),
+        }
+    }
+    let completed =
+        "SELECT count(*) FROM transactions WHERE kind = 'transfer' AND state = 'COMPLETED'";
+    mesh.until(completed, 20).await;
+    assert_eq!(bob.balance(&to).await, (200, 0));
+    assert_eq!(
+        mesh.count("SELECT count(*) FROM events WHERE version = 3")
+            .await,
+        1,
+        "the deposit's"
+    );
+    mesh.verify().await;
+}
+
 /// The service stops while a transfer waits for the ledger; the one that starts
 /// in its place ends it.
 #[tokio::test]

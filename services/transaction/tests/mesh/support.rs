@@ -47,7 +47,7 @@ pub(crate) struct Mesh {
 }
 
 impl Mesh {
-    /// A mesh whose provider knows a request within a second, or never will.
+    /// A mesh whose provider knows a request within two seconds, or never will.
     pub(crate) async fn start() -> Self {
         Self::start_with(&[]).await
     }
@@ -84,7 +84,7 @@ impl Mesh {
             ("BURSAR_SANDBOX_API_KEY", API_KEY),
             ("BURSAR_SANDBOX_CALLBACK_SECRET", CALLBACK_SECRET),
             ("BURSAR_SANDBOX_DEADLINE_MS", "1000"),
-            ("BURSAR_SANDBOX_LOOKUP_WINDOW_MS", "1000"),
+            ("BURSAR_SANDBOX_LOOKUP_WINDOW_MS", "2000"),
             ("BURSAR_RECOVERY_INTERVAL_MS", "50"),
         ];
         settings.extend_from_slice(overrides);
@@ -226,6 +226,14 @@ impl Mesh {
     /// Puts all checks off, so that recovery does nothing by itself.
     pub(crate) async fn put_checks_off(&self) {
         sqlx::query("UPDATE transaction_checks SET next_check_at = now() + interval '1 hour'")
+            .execute(&self.database.owner)
+            .await
+            .expect("the owner may change checks");
+    }
+
+    /// Lets all leases lapse, so that recovery takes everything over at once.
+    pub(crate) async fn let_leases_lapse(&self) {
+        sqlx::query("UPDATE transaction_checks SET lease_until = now(), next_check_at = now()")
             .execute(&self.database.owner)
             .await
             .expect("the owner may change checks");

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use bursar_aip::id::WalletId;
 use bursar_server::database;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
@@ -38,6 +38,8 @@ const WRITERS: usize = 2;
 /// time; the wait doubles with each.
 const MAX_ATTEMPTS: u32 = 6;
 const FIRST_BACKOFF: Duration = Duration::from_millis(10);
+/// How long a writer waits for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many wallets of the platform a writer remembers to be open.
 const MAX_KNOWN_SYSTEM_WALLETS: usize = 10_000;
 /// What a writer's session has besides the pool's settings. All its statements
@@ -75,8 +77,8 @@ pub async fn run(inbox: Inbox, pool: PgPool) -> anyhow::Result<()> {
 
 struct Writer {
     pool: PgPool,
-    /// The writer's own connection, taken out of the pool so that readers
-    /// cannot make it wait. `None` before the first batch and after a failure.
+    /// The writer's own connection, so that readers cannot make it wait. `None`
+    /// before the first batch and after a failure.
     connection: Option<PgConnection>,
     /// Wallets of the platform that are known to be open.
     open_system_wallets: HashSet<WalletId>,
@@ -201,9 +203,14 @@ impl Writer {
     }
 }
 
-/// A connection for a writer.
+/// A connection for a writer, with the settings of the pool but not from it:
+/// the pool waits for a database that is away, and the callers could not.
 async fn connect(pool: &PgPool) -> Result<PgConnection, sqlx::Error> {
-    let mut connection = pool.acquire().await?.detach();
+    let options = pool.connect_options();
+    let connecting = PgConnection::connect_with(&options);
+    let mut connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+        .await
+        .map_err(|_| sqlx::Error::PoolTimedOut)??;
     sqlx::raw_sql(SESSION).execute(&mut connection).await?;
     Ok(connection)
 }

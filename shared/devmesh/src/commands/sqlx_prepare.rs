@@ -74,12 +74,16 @@ pub enum Outcome {
     Broken,
 }
 
-/// Prepares every crate that has migrations or offline data. With `check`,
-/// changes nothing.
+/// Prepares every crate that has checked queries, or only those that are named.
+/// With `check`, changes nothing.
 ///
 /// # Errors
 /// When a migration is wrong, or Cargo cannot be started.
-pub async fn sqlx_prepare(checkout: &Checkout, check: bool) -> anyhow::Result<Vec<Prepared>> {
+pub async fn sqlx_prepare(
+    checkout: &Checkout,
+    only: &[String],
+    check: bool,
+) -> anyhow::Result<Vec<Prepared>> {
     let root = checkout.root();
     let packages = packages(root)?;
     let has = |package: &Package, name: &str| root.join(&package.directory).join(name).is_dir();
@@ -100,6 +104,9 @@ pub async fn sqlx_prepare(checkout: &Checkout, check: bool) -> anyhow::Result<Ve
 
     let mut prepared = Vec::new();
     for package in in_build_order(shared.iter().chain(&services).copied().collect()) {
+        if !only.is_empty() && !only.contains(&package.name) {
+            continue;
+        }
         if !has(package, ".sqlx") && !has_checked_queries(&root.join(&package.directory))? {
             continue;
         }
@@ -291,9 +298,9 @@ fn in_build_order(mut packages: Vec<&Package>) -> Vec<&Package> {
     let mut ordered = Vec::new();
     while !packages.is_empty() {
         let is_ready = |package: &&Package| {
-            !packages.iter().any(|other| {
-                other.name != package.name && package.dependencies.contains(&other.name)
-            })
+            !packages
+                .iter()
+                .any(|other| other.name != package.name && package.uses(&other.name))
         };
         // A cycle, which only tests can make, is entered where it comes first.
         let next = packages.iter().position(is_ready).unwrap_or_default();

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use syn::visit::Visit;
-use syn::{Attribute, ItemExternCrate, ItemMod, ItemUse, Macro, Path, UseTree, visit};
+use syn::{Attribute, Item, ItemExternCrate, ItemMod, ItemUse, Macro, Path, UseTree, visit};
 
 /// Types with functions of their own, as in `u64::from`.
 const PRIMITIVES: [&str; 17] = [
@@ -50,6 +50,18 @@ pub(super) fn names_used(code: &str) -> syn::Result<BTreeSet<Name>> {
     };
     uses.visit_file(&file);
     Ok(uses.names)
+}
+
+/// The modules that the file declares for tests only and keeps in other files.
+pub(super) fn test_only_declarations(code: &str) -> syn::Result<Vec<String>> {
+    let file = syn::parse_file(code)?;
+    let declared = file.items.iter().filter_map(|item| match item {
+        Item::Mod(module) if module.content.is_none() && is_test_only(&module.attrs) => {
+            Some(module.ident.to_string())
+        }
+        _ => None,
+    });
+    Ok(declared.collect())
 }
 
 /// What the file's `use` items bring in, and which modules it declares.

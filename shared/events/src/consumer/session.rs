@@ -5,8 +5,10 @@
 //! without holding up the others. What is not acknowledged stays pending in
 //! Redis, so a session that ends anywhere loses nothing.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -30,6 +32,11 @@ use crate::received::Received;
 /// How many entries a session holds at most, running and waiting, before it
 /// stops reading.
 const MAX_HELD: usize = 1000;
+
+/// How many entries a lane holds at most while it waits for a failed event. The
+/// rest is forgotten, so that one aggregate does not use up [`MAX_HELD`]; it
+/// stays pending in Redis, and the reader finds it again.
+const MAX_HELD_WAITING: usize = 100;
 
 /// Why a session ended.
 #[derive(Debug)]
@@ -74,6 +81,14 @@ impl Lane {
         self.tasks.make_contiguous().sort_by_key(|task| task.event.version);
         first != self.tasks.front().map(|task| task.event.version)
     }
+
+    /// Forgets what is too much for a lane that waits.
+    fn forget_excess(&mut self, held: &mut HashSet<String>) {
+        let kept = self.tasks.len().min(MAX_HELD_WAITING);
+        for task in self.tasks.drain(kept..) {
+            held.remove(&task.entry_id);
+        }
+    }
 }
 
 /// A session at work.
@@ -87,7 +102,9 @@ pub(super) struct Session<'a, H> {
     acknowledger: AbortOnDropHandle<RedisResult<()>>,
     lanes: HashMap<Uuid, Lane>,
     ready: VecDeque<Uuid>,
-    held: usize,
+    /// The entries in the lanes, and how many they are, for the reader.
+    held: HashSet<String>,
+    held_count: Arc<AtomicUsize>,
 }
 
 impl<'a, H> Session<'a, H>
@@ -109,16 +126,19 @@ where
         let (sender, entries) = mpsc::channel(1);
         let (done, receiver) = mpsc::unbounded_channel();
         let acknowledging = acknowledger.acknowledge_from(receiver);
+        let held_count = Arc::new(AtomicUsize::new(0));
+        let reading = reader.read_into(sender, Arc::clone(&held_count), consumer.lease / 2);
         Ok(Self {
             attempts,
             stop,
             entries,
-            reader: AbortOnDropHandle::new(tokio::spawn(reader.read_into(sender))),
+            reader: AbortOnDropHandle::new(tokio::spawn(reading)),
             done,
             acknowledger: AbortOnDropHandle::new(tokio::spawn(acknowledging)),
             lanes: HashMap::new(),
             ready: VecDeque::new(),
-            held: 0,
+            held: HashSet::new(),
+            held_count,
         })
     }
 
@@ -141,7 +161,7 @@ where
             tokio::select! {
                 () = self.stop.cancelled() => break Cause::Stop,
                 Some(ran) = running.next() => self.settle(ran),
-                batch = self.entries.recv(), if self.held < MAX_HELD => match batch {
+                batch = self.entries.recv(), if self.held.len() < MAX_HELD => match batch {
                     Some(batch) => self.accept(batch).await,
                     None => break Cause::Reader,
                 },
@@ -193,6 +213,7 @@ where
                 self.queue(aggregate_id, tasks);
             }
         }
+        self.held_count.store(self.held.len(), Ordering::Relaxed);
     }
 
     /// Skips what can be skipped in one go, and returns those aggregates.
@@ -215,7 +236,6 @@ where
     }
 
     fn queue(&mut self, aggregate_id: Uuid, tasks: Vec<Task>) {
-        self.held += tasks.len();
         let lane = self.lanes.entry(aggregate_id).or_insert_with(|| {
             self.ready.push_back(aggregate_id);
             Lane {
@@ -225,15 +245,23 @@ where
             }
         });
         let changed = lane.add(tasks);
-        if changed && matches!(lane.state, State::Waiting(_)) {
+        if matches!(lane.state, State::Busy) {
+            return;
+        }
+        if changed {
             lane.attempts = 0;
             lane.state = State::Busy;
             self.ready.push_back(aggregate_id);
+        } else {
+            lane.forget_excess(&mut self.held);
         }
     }
 
     /// Makes a task of an entry; `None` when there is nothing to do.
     fn task(&mut self, entry: Entry) -> Option<Task> {
+        if !self.held.insert(entry.id.clone()) {
+            return None;
+        }
         let source = self.attempts.lease.source;
         match entry.content {
             Content::Event(event) => {
@@ -255,7 +283,6 @@ where
 
     /// Takes up what a run of a lane came to.
     fn settle(&mut self, ran: Ran) {
-        self.held -= ran.done.len();
         ran.done.into_iter().for_each(|entry_id| self.acknowledge(entry_id));
         let Some(lane) = self.lanes.get_mut(&ran.aggregate_id) else {
             return;
@@ -267,6 +294,7 @@ where
             Next::Wait { attempts, until } if !changed => {
                 lane.attempts = attempts;
                 lane.state = State::Waiting(until);
+                lane.forget_excess(&mut self.held);
             }
             Next::Go if lane.tasks.is_empty() => {
                 self.lanes.remove(&ran.aggregate_id);
@@ -276,6 +304,7 @@ where
                 self.ready.push_back(ran.aggregate_id);
             }
         }
+        self.held_count.store(self.held.len(), Ordering::Relaxed);
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -297,7 +326,8 @@ where
         }
     }
 
-    fn acknowledge(&self, entry_id: String) {
+    fn acknowledge(&mut self, entry_id: String) {
+        self.held.remove(&entry_id);
         // When the acknowledger is gone the session ends, and the entry comes
         // again.
         let _ = self.done.send(entry_id);

@@ -4,12 +4,15 @@
 //! What the last one read and did not acknowledge is therefore "pending" for
 //! the next, which reads that first.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::streams::{StreamId, StreamReadOptions, StreamReadReply};
+use redis::streams::{StreamId, StreamPendingReply, StreamReadOptions, StreamReadReply};
 use redis::{AsyncCommands, AsyncConnectionConfig, RedisResult, Value};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::envelope::{self, EnvelopeError};
 use crate::received::Received;
@@ -101,16 +104,19 @@ impl Stream {
     }
 
     /// Makes the group, from the beginning of the stream, and the stream when
-    /// it is not there. Nothing happens when both are.
+    /// it is not there. Nothing happens when both are. Looks whether the group
+    /// can be read, so that what would always fail fails here.
     pub(super) async fn ensure_group(&mut self) -> RedisResult<()> {
         let made: RedisResult<()> = self
             .connection
             .xgroup_create_mkstream(&self.key, self.group, "0")
             .await;
         match made {
-            Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
-            other => other,
+            Err(error) if error.code() != Some("BUSYGROUP") => return Err(error),
+            Ok(()) | Err(_) => {}
         }
+        // What is pending is read without any change.
+        self.read("0", &self.options().count(1)).await.map(drop)
     }
 
     /// Acknowledges what comes through `ids`, until it is closed and empty.
@@ -128,31 +134,57 @@ impl Stream {
 
     /// Reads into `entries` until nobody takes them any more, or Redis fails:
     /// first what is pending, then what is new.
+    ///
+    /// Looks at what is pending again, every `sweep_interval`, when that is
+    /// more than the `held` entries. An instance that stalled and lost its
+    /// lease may still have had entries delivered, which then are nobody's.
     pub(super) async fn read_into(
         mut self,
         entries: mpsc::Sender<Vec<Entry>>,
+        held: Arc<AtomicUsize>,
+        sweep_interval: Duration,
     ) -> RedisResult<()> {
-        let options = StreamReadOptions::default()
-            .group(self.group, READER)
-            .count(BATCH_ENTRIES);
-        let mut after = "0".to_owned();
-        loop {
-            let batch = self.read(&after, &options).await?;
-            let Some(last) = batch.last() else { break };
-            after.clone_from(&last.id);
-            if entries.send(batch).await.is_err() {
-                return Ok(());
-            }
-        }
         let block_ms = usize::try_from(BLOCK.as_millis()).unwrap_or(usize::MAX);
-        let options = options.block(block_ms);
+        let options = self.options().block(block_ms);
+        self.sweep(&entries).await?;
+        let mut swept_at = Instant::now();
         while !entries.is_closed() {
+            if swept_at.elapsed() >= sweep_interval {
+                let pending: StreamPendingReply =
+                    self.connection.xpending(&self.key, self.group).await?;
+                if pending.count() > held.load(Ordering::Relaxed) {
+                    self.sweep(&entries).await?;
+                }
+                swept_at = Instant::now();
+            }
             let batch = self.read(">", &options).await?;
             if !batch.is_empty() && entries.send(batch).await.is_err() {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Reads everything that is pending.
+    async fn sweep(&mut self, entries: &mpsc::Sender<Vec<Entry>>) -> RedisResult<()> {
+        let options = self.options();
+        let mut after = "0".to_owned();
+        loop {
+            let batch = self.read(&after, &options).await?;
+            let Some(last) = batch.last() else {
+                return Ok(());
+            };
+            after.clone_from(&last.id);
+            if entries.send(batch).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn options(&self) -> StreamReadOptions {
+        StreamReadOptions::default()
+            .group(self.group, READER)
+            .count(BATCH_ENTRIES)
     }
 
     async fn read(&mut self, after: &str, options: &StreamReadOptions) -> RedisResult<Vec<Entry>> {

@@ -231,7 +231,9 @@ impl Run {
         if let Some(settled) = settled {
             recovery::settle(&self.pool, &self.key, settled).await?;
         }
-        stream.trim(acknowledged, self.relay.settings.keep_entries).await?;
+        // The last entry always stays: by it a loss is noticed.
+        let keep = self.relay.settings.keep_entries.max(1);
+        stream.trim(acknowledged, keep).await?;
         let last = stream.last().await?;
         self.check(last).await
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use bursar_contracts::identity::v1::UserRegistered;
@@ -11,15 +11,14 @@ use bursar_events::relay::{Settings, republish};
 use bursar_events::{Event, HandlerError};
 use bursar_status::correlation;
 use redis::AsyncCommands;
-use redis::streams::{StreamId, StreamRangeReply};
+use redis::streams::{StreamId, StreamRangeReply, StreamReadOptions, StreamReadReply};
 use sqlx::Executor;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::fixture::{
-    Fixture, GROUP, assert_in_order, event, event_of, eventually, record,
-};
+use crate::fixture::{Fixture, GROUP, assert_in_order, event, event_of, eventually, record};
+use crate::proxy::{Mode, Proxy};
 
 /// Every event takes effect once and in its aggregate's order.
 #[tokio::test(flavor = "multi_thread")]
@@ -144,6 +143,46 @@ async fn another_instance_takes_over() {
     assert_eq!(assert_in_order(&effects, &last), 0);
 }
 
+/// An instance that lost its lease had an entry delivered and never handled it.
+/// The holder finds it, before it takes the later events for lost.
+#[tokio::test]
+async fn entries_of_a_stalled_instance_are_found() {
+    let fixture = Fixture::new().await;
+    let proxy = Proxy::start(fixture.redis_address()).await;
+    let relay = fixture.relay();
+    let id = Uuid::now_v7();
+    let patient = Consumer {
+        max_attempts: 1000,
+        ..fixture.consumer()
+    };
+    let consumer = fixture.consume_over(proxy.client(), patient, record);
+    fixture.append(&[event(id, 1)]).await;
+    fixture.until_effects(1).await;
+    fixture.until_acknowledged(GROUP).await;
+    // The read that waits at the server ends, with version 2 or with nothing,
+    // and its answer is held up. What is left can be taken under the same name.
+    proxy.set(Mode::Stalled);
+    fixture.append(&[event(id, 2)]).await;
+    eventually("the consumer waits for an answer", || async {
+        (proxy.stalled_bytes() > 0).then_some(())
+    })
+    .await;
+    fixture.append(&[event(id, 3)]).await;
+    fixture.until_published().await;
+    let options = StreamReadOptions::default().group(GROUP, "owner");
+    let mut redis = fixture.redis().await;
+    let taken: StreamReadReply =
+        redis.xread_options(&[fixture.stream()], &[">"], &options).await.unwrap();
+    assert!(!taken.keys[0].ids.is_empty());
+    proxy.set(Mode::Open);
+    fixture.append(&[event(id, 4)]).await;
+    let effects = fixture.until_effects(4).await;
+    assert_eq!(effects, [(id, 1), (id, 2), (id, 3), (id, 4)]);
+    fixture.until_acknowledged(GROUP).await;
+    consumer.stop().await;
+    relay.stop().await;
+}
+
 /// Two instances at once: one consumes, the other waits until it is stopped.
 #[tokio::test]
 async fn one_instance_at_a_time() {
@@ -161,24 +200,31 @@ async fn one_instance_at_a_time() {
             record(connection, event)
         })
     };
+    let expiry = async || -> OffsetDateTime {
+        sqlx::query_scalar("SELECT expires_at FROM consumer_leases")
+            .fetch_one(&fixture.pool)
+            .await
+            .unwrap()
+    };
     let id = Uuid::now_v7();
     let first = start(&one);
     fixture.append(&[event(id, 1)]).await;
     fixture.until_effects(1).await;
     let second = start(&two);
-    // Longer than the lease, so it must have been renewed.
-    for version in 2..=30 {
-        fixture.append(&[event(id, version)]).await;
-        fixture.until_effects(usize::try_from(version).unwrap()).await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let taken_until = expiry().await;
+    eventually("the lease outlives its length", || async {
+        (expiry().await > taken_until + settings.lease * 2).then_some(())
+    })
+    .await;
+    fixture.append(&[event(id, 2)]).await;
+    fixture.until_effects(2).await;
     assert_eq!(two.load(Ordering::SeqCst), 0);
     first.stop().await;
-    fixture.append(&[event(id, 31)]).await;
-    fixture.until_effects(31).await;
+    fixture.append(&[event(id, 3)]).await;
+    fixture.until_effects(3).await;
     second.stop().await;
     relay.stop().await;
-    assert_eq!(one.load(Ordering::SeqCst), 30);
+    assert_eq!(one.load(Ordering::SeqCst), 2);
     assert_eq!(two.load(Ordering::SeqCst), 1);
 }
 
@@ -216,6 +262,41 @@ async fn a_failing_event_is_tried_again() {
     assert_eq!(effects, [(free, 1), (free, 2), (failing, 1), (failing, 2)]);
     assert_eq!(attempts.load(Ordering::SeqCst), 3);
     assert_eq!(fixture.stats().await.dead_letters, 0);
+    consumer.stop().await;
+    relay.stop().await;
+}
+
+/// An aggregate that fails for long, with more events behind it than a consumer
+/// holds, does not stop the others, and all of it takes effect in the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_queue_behind_a_failure_blocks_nobody() {
+    let fixture = Fixture::new().await;
+    let relay = fixture.relay();
+    let (failing, free) = (Uuid::now_v7(), Uuid::now_v7());
+    let cured = Arc::new(AtomicBool::new(false));
+    let curing = Arc::clone(&cured);
+    let consumer = Consumer {
+        max_attempts: u32::MAX,
+        ..fixture.consumer()
+    };
+    let consumer = fixture.consume(consumer, move |connection, event| {
+        let sick = event.aggregate_id == failing && !curing.load(Ordering::SeqCst);
+        Box::pin(async move {
+            if sick {
+                return Err(HandlerError::retry("not yet"));
+            }
+            record(connection, event).await
+        })
+    });
+    let events: Vec<_> = (1..=1500).map(|version| event(failing, version)).collect();
+    fixture.append(&events).await;
+    fixture.append(&[event(free, 1)]).await;
+    assert_eq!(fixture.until_effects(1).await, [(free, 1)]);
+    cured.store(true, Ordering::SeqCst);
+    let effects = fixture.until_effects(1501).await;
+    fixture.until_acknowledged(GROUP).await;
+    let last = HashMap::from([(failing, 1500), (free, 1)]);
+    assert_eq!(assert_in_order(&effects, &last), 0);
     consumer.stop().await;
     relay.stop().await;
 }

@@ -9,9 +9,9 @@ use bursar_contracts::identity::v1::UserRegistered;
 use bursar_events::consumer::{Consumer, Handling, Kinds};
 use bursar_events::relay::{Relay, Settings};
 use bursar_events::{Aggregate, Event, MIGRATOR, Received};
-use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
+use redis::{AsyncCommands, AsyncConnectionConfig};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use time::macros::datetime;
@@ -106,7 +106,7 @@ impl Fixture {
     }
 
     pub(crate) async fn redis(&self) -> MultiplexedConnection {
-        self.redis.get_multiplexed_async_connection().await.unwrap()
+        connect(&self.redis).await
     }
 
     /// Settings for tests: short leases, so that a crash is over soon.
@@ -156,7 +156,11 @@ impl Fixture {
     where
         H: for<'a> Fn(&'a mut PgConnection, &'a Received) -> Handling<'a> + Send + Sync + 'static,
     {
-        let pool = self.pool.clone();
+        // Connections of its own, which go with it when it is killed: in a
+        // shared pool they would outlive it in the middle of a transaction.
+        let pool = PgPoolOptions::new()
+            .max_connections(8)
+            .connect_lazy_with(self.pool.connect_options().as_ref().clone());
         Running::start(|shutdown| consumer.run(pool, redis, handler, shutdown))
     }
 
@@ -236,7 +240,7 @@ impl Drop for Fixture {
                 let drop = format!("DROP DATABASE {database} WITH (FORCE)");
                 sqlx::query(AssertSqlSafe(drop)).execute(&mut server).await.unwrap();
                 let client = redis::Client::open(redis_url()).unwrap();
-                let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+                let mut redis = connect(&client).await;
                 let _: () = redis.del(format!("{prefix}{SOURCE}")).await.unwrap();
             });
         };
@@ -244,6 +248,17 @@ impl Drop for Fixture {
         let cleaned = std::thread::spawn(clean).join();
         assert!(cleaned.is_ok() || std::thread::panicking());
     }
+}
+
+/// Connects with more patience than the library has.
+async fn connect(client: &redis::Client) -> MultiplexedConnection {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE));
+    client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await
+        .unwrap()
 }
 
 async fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
