@@ -23,7 +23,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let set = protox::compile(&files, [proto_root, &proto_root.join("third_party")])?;
 
     let mut code = String::new();
-    for file in set.file.iter().filter(|file| file.name().ends_with("/events.proto")) {
+    for file in set
+        .file
+        .iter()
+        .filter(|file| file.name().ends_with("/events.proto"))
+    {
         let package = file.package();
         let module = package
             .strip_prefix("bursar.")

@@ -43,18 +43,22 @@ impl Checkout {
         self.root.join(".bursar")
     }
 
-    /// The directory of the pinned tools (`BURSAR_TOOLS_DIR`, else `.tools/bin`),
-    /// after checking that they are there.
+    /// The programs of the pinned tools, after checking that they are there.
     ///
     /// # Errors
     /// When they have not been installed.
     pub fn tools(&self) -> anyhow::Result<PathBuf> {
-        let directory = std::env::var_os("BURSAR_TOOLS_DIR")
-            .map_or_else(|| self.root.join(".tools/bin"), PathBuf::from);
-        if !directory.join("postgres").exists() {
-            bail!("no tools in {}; run `make tools`", directory.display());
+        let programs = self.tools_directory().join("bin");
+        if !programs.join("postgres").exists() {
+            bail!("no tools in {}; run `make tools`", programs.display());
         }
-        Ok(directory)
+        Ok(programs)
+    }
+
+    /// Where the tools are installed: `BURSAR_TOOLS_DIR`, else `.tools`.
+    #[must_use]
+    pub fn tools_directory(&self) -> PathBuf {
+        std::env::var_os("BURSAR_TOOLS_DIR").map_or_else(|| self.root.join(".tools"), PathBuf::from)
     }
 }
 

@@ -6,12 +6,12 @@
 //!   writes the event's id into the inbox; the stream hears of it after the
 //!   commit, so a crash between means another delivery, which the inbox refuses.
 //! - An aggregate's events come in the order of their versions. One instance at
-//!   a time reads a source for a group ([`lease`]); an event whose predecessor
+//!   a time reads a source for a group (`lease.rs`); an event whose predecessor
 //!   has not come waits for it. The first event that a group sees of an
 //!   aggregate may have any version: the group may be younger than the stream.
 //! - What fails is tried again, then parked in the dead letters with all that
 //!   follows of the same aggregate ([`crate::dead_letters`]). Other aggregates
-//!   go on: each has a lane of its own ([`session`]).
+//!   go on: each has a lane of its own (`session.rs`).
 //!
 //! It does not promise an order between aggregates.
 
@@ -106,11 +106,7 @@ pub struct Consumer {
 impl Consumer {
     /// A consumer with the usual settings: 8 attempts within about half a
     /// minute, 4 aggregates at a time, a lease of 10 seconds.
-    pub fn new(
-        group: &'static str,
-        sources: impl Into<Vec<&'static str>>,
-        kinds: Kinds,
-    ) -> Self {
+    pub fn new(group: &'static str, sources: impl Into<Vec<&'static str>>, kinds: Kinds) -> Self {
         Self {
             group,
             sources: sources.into(),
@@ -252,7 +248,12 @@ impl Outage {
 
     fn over(&mut self, group: &str, source: &str) {
         if self.failures > 0 {
-            tracing::info!(group, source, failures = self.failures, "the source is consumed again");
+            tracing::info!(
+                group,
+                source,
+                failures = self.failures,
+                "the source is consumed again"
+            );
             self.failures = 0;
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! A letter whose `replayed_at` is null parks its aggregate for its group: the
 //! events that follow become letters too, in order, until a replay has worked
-//! through them. Whether an aggregate is parked changes only under the lock of
-//! [`lock_aggregate`], so an event cannot slip in between.
+//! through them. Whether an aggregate is parked changes only under a lock of the
+//! aggregate, so an event cannot slip in between.
 
 use std::time::Duration;
 
@@ -189,8 +189,14 @@ where
         return Ok(First::None);
     };
     let event = &parked.event;
-    let entrance =
-        inbox::enter(&mut transaction, Door::Replay, group, event, HANDLER_TIMEOUT).await?;
+    let entrance = inbox::enter(
+        &mut transaction,
+        Door::Replay,
+        group,
+        event,
+        HANDLER_TIMEOUT,
+    )
+    .await?;
     let outcome = match entrance {
         Entrance::Entered if event.version < 1 => Err(HandlerError::poison("it is no event")),
         Entrance::Entered if parked.wanted => {

@@ -47,7 +47,10 @@ pub(crate) fn encode(event: &Received) -> Vec<Field<'_>> {
         ("ce_subject", text(&event.subject)),
         ("ce_time", Cow::Owned(time.into_bytes())),
         ("ce_datacontenttype", text(CONTENT_TYPE)),
-        ("ce_dataschema", owned(format_args!("{SCHEMA_SCHEME}{}", event.schema))),
+        (
+            "ce_dataschema",
+            owned(format_args!("{SCHEMA_SCHEME}{}", event.schema)),
+        ),
         ("ce_tenantid", text(&event.tenant)),
         ("ce_aggregatekind", text(&event.aggregate_kind)),
         ("ce_aggregateid", owned(event.aggregate_id)),
@@ -76,7 +79,11 @@ pub(crate) fn decode<'a>(
         }
     };
     expect("ce_specversion", &text("ce_specversion")?, SPEC_VERSION)?;
-    expect("ce_datacontenttype", &text("ce_datacontenttype")?, CONTENT_TYPE)?;
+    expect(
+        "ce_datacontenttype",
+        &text("ce_datacontenttype")?,
+        CONTENT_TYPE,
+    )?;
     let time = text("ce_time")?;
     let schema = text("ce_dataschema")?;
     Ok(Received {

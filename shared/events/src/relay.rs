@@ -6,14 +6,14 @@
 //!   for it until it is in the stream, so no transaction can commit too late to
 //!   be seen.
 //! - The first appearances of an aggregate's events are in the order of their
-//!   versions. [`gate`] holds an event back until the one before it is out;
+//!   versions. A gate (`gate.rs`) holds an event back until the one before it is out;
 //!   a chunk enters the stream whole or not at all.
 //! - Nothing leaves the stream that a consumer group has not acknowledged.
 //! - With Redis away events stay in the outbox; what Redis lost is published
-//!   again ([`recovery`]).
+//!   again (`recovery.rs`).
 //!
 //! Any number of relays may run on a database. They share its partitions by
-//! [`leases`]; a relay that has none stands by.
+//! leases; a relay that has none stands by.
 //!
 //! A relay sleeps until a writer rings. Only the first writer after it fell
 //! asleep does (see `relay_doorbell` in the migrations), so a relay that has

@@ -93,7 +93,14 @@ fn default_grace() -> u64 {
 
 /// How the names of variables end that hold text.
 const TEXT_SUFFIXES: [&str; 8] = [
-    "_ACCOUNTS", "_EMAIL", "_ID", "_KEY", "_PASSWORD", "_SECRET", "_TOKEN", "_URL",
+    "_ACCOUNTS",
+    "_EMAIL",
+    "_ID",
+    "_KEY",
+    "_PASSWORD",
+    "_SECRET",
+    "_TOKEN",
+    "_URL",
 ];
 /// The shortest secret that is taken outside development, in characters.
 const MIN_SECRET_LEN: usize = 16;

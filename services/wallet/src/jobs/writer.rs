@@ -2,7 +2,7 @@
 //!
 //! Two of them take turns at the queue, so that one gathers and decides while
 //! the other waits for the disk; a third made it slower. A batch is one
-//! transaction, described in [`batch`]. What can happen to it:
+//! transaction, described in `batch`. What can happen to it:
 //!
 //! | what | then |
 //! |---|---|

@@ -75,7 +75,7 @@ async fn run(guest: &Guest, environment: &[(&str, String)]) -> anyhow::Result<u8
     let mut command = Command::new(program);
     command
         .args(arguments)
-        .env("BURSAR_TOOLS_DIR", Checkout::find()?.tools()?);
+        .env("BURSAR_TOOLS_DIR", Checkout::find()?.tools_directory());
     for (name, value) in environment {
         command.env(name, value);
     }

@@ -89,7 +89,10 @@ where
     }
 
     fn record(&self, event: &Received) {
-        let labels = [("group", self.consumer.group), ("source", self.lease.source)];
+        let labels = [
+            ("group", self.consumer.group),
+            ("source", self.lease.source),
+        ];
         metrics::counter!("bursar_events_handled_total", &labels).increment(1);
         let age = OffsetDateTime::now_utc() - event.occurred_at;
         metrics::histogram!("bursar_events_delivery_seconds", &labels)
@@ -98,7 +101,9 @@ where
 
     /// Logs a failing database once an outage.
     pub(super) fn note_database(&self, error: Option<&sqlx::Error>) {
-        let failed_before = self.database_failing.swap(error.is_some(), Ordering::Relaxed);
+        let failed_before = self
+            .database_failing
+            .swap(error.is_some(), Ordering::Relaxed);
         let (group, source) = (self.consumer.group, self.lease.source);
         match error {
             Some(error) if !failed_before => {

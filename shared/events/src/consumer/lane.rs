@@ -133,7 +133,9 @@ where
             Outcome::Again => return Ok(Step::Again),
             Outcome::LeaseLost => return Ok(Step::LeaseLost),
             Outcome::Parked => {
-                return self.park(task, Reason::Behind, 0, "an earlier event is parked").await;
+                return self
+                    .park(task, Reason::Behind, 0, "an earlier event is parked")
+                    .await;
             }
             Outcome::Early { expected } => HandlerError::retry(format!(
                 "version {} came, but version {expected} is next",
@@ -144,10 +146,14 @@ where
         match error {
             HandlerError::Retry(_) if attempts < self.consumer.max_attempts => {
                 self.log_retry(&task.event, attempts, &error);
-                Ok(Step::Wait(attempts, Instant::now() + self.backoff().wait(attempts)))
+                Ok(Step::Wait(
+                    attempts,
+                    Instant::now() + self.backoff().wait(attempts),
+                ))
             }
             HandlerError::Retry(_) | HandlerError::Poison(_) => {
-                self.park(task, Reason::Failed, attempts, &error.to_string()).await
+                self.park(task, Reason::Failed, attempts, &error.to_string())
+                    .await
             }
         }
     }

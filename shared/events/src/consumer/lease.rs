@@ -79,7 +79,11 @@ impl Lease {
                 Err(_) => break,
             }
         }
-        tracing::warn!(group = self.group, source = self.source, "a consumer lost its lease");
+        tracing::warn!(
+            group = self.group,
+            source = self.source,
+            "a consumer lost its lease"
+        );
         stop.cancel();
     }
 

@@ -78,7 +78,9 @@ impl Lane {
     fn add(&mut self, tasks: impl IntoIterator<Item = Task>) -> bool {
         let first = self.tasks.front().map(|task| task.event.version);
         self.tasks.extend(tasks);
-        self.tasks.make_contiguous().sort_by_key(|task| task.event.version);
+        self.tasks
+            .make_contiguous()
+            .sort_by_key(|task| task.event.version);
         first != self.tasks.front().map(|task| task.event.version)
     }
 
@@ -206,7 +208,9 @@ where
         }
         for aggregate_id in self.skip(&skipped).await {
             let tasks = groups.remove(&aggregate_id).unwrap_or_default();
-            tasks.into_iter().for_each(|task| self.acknowledge(task.entry_id));
+            tasks
+                .into_iter()
+                .for_each(|task| self.acknowledge(task.entry_id));
         }
         for aggregate_id in order {
             if let Some(tasks) = groups.remove(&aggregate_id) {
@@ -283,7 +287,9 @@ where
 
     /// Takes up what a run of a lane came to.
     fn settle(&mut self, ran: Ran) {
-        ran.done.into_iter().for_each(|entry_id| self.acknowledge(entry_id));
+        ran.done
+            .into_iter()
+            .for_each(|entry_id| self.acknowledge(entry_id));
         let Some(lane) = self.lanes.get_mut(&ran.aggregate_id) else {
             return;
         };
@@ -376,7 +382,10 @@ fn skippable(tasks: &[Task]) -> Option<Skipped> {
 /// An entry that holds no event, as an event that can be parked. It is its own
 /// aggregate, so that it parks nothing else.
 fn refused(source: &str, entry_id: String, why: EnvelopeError, data: Vec<u8>) -> Task {
-    let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{source}/{entry_id}").as_bytes());
+    let id = Uuid::new_v5(
+        &Uuid::NAMESPACE_URL,
+        format!("{source}/{entry_id}").as_bytes(),
+    );
     let added_ms = entry_id.split_once('-').and_then(|(ms, _)| ms.parse().ok());
     let event = Received {
         id,

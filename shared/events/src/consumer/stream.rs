@@ -44,10 +44,7 @@ pub(super) enum Content {
     /// An event.
     Event(Box<Received>),
     /// Something else, with its `data`, if any.
-    Rubbish {
-        why: EnvelopeError,
-        data: Vec<u8>,
-    },
+    Rubbish { why: EnvelopeError, data: Vec<u8> },
     /// Nothing: it was deleted from the stream after it had been delivered.
     Deleted,
 }

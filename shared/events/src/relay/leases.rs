@@ -93,7 +93,10 @@ impl Leases {
         self.renew_at = now + self.length / 3;
         self.expires_at = now + self.length;
         if self.held.len() != before {
-            tracing::info!(partitions = self.held.len(), "the relay's partitions changed");
+            tracing::info!(
+                partitions = self.held.len(),
+                "the relay's partitions changed"
+            );
         }
         Ok(())
     }

@@ -31,7 +31,10 @@ const DOORBELL: &str = "bursar_outbox";
 pub(super) enum Next {
     Again,
     /// Wait until a time, or until a writer rings when `ring` is set.
-    Sleep { until: Instant, ring: bool },
+    Sleep {
+        until: Instant,
+        ring: bool,
+    },
 }
 
 /// A relay at work.
@@ -107,7 +110,11 @@ impl Run {
     pub(super) fn disconnect(&mut self, until: Instant) -> Instant {
         self.stream = None;
         let renew_at = self.leases.renew_at();
-        if renew_at > Instant::now() { until.min(renew_at) } else { until }
+        if renew_at > Instant::now() {
+            until.min(renew_at)
+        } else {
+            until
+        }
     }
 
     /// Gives the partitions back.
@@ -216,7 +223,10 @@ impl Run {
         let groups = stream.groups().await?;
         for group in &groups {
             if let Some(lag) = group.lag {
-                let labels = [("source", self.relay.source.clone()), ("group", group.name.clone())];
+                let labels = [
+                    ("source", self.relay.source.clone()),
+                    ("group", group.name.clone()),
+                ];
                 metrics::gauge!("bursar_events_lag", &labels).set(count(lag as u64));
             }
         }
@@ -313,8 +323,10 @@ fn page_ends(rows: &[Pending], limit: i64) -> HashMap<i16, i64> {
 }
 
 /// A count as a gauge has it.
-#[expect(clippy::cast_precision_loss, reason = "gauges are floating-point; 2^53 is plenty")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "gauges are floating-point; 2^53 is plenty"
+)]
 fn count(count: u64) -> f64 {
     count as f64
 }
-

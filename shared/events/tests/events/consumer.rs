@@ -7,18 +7,15 @@ use std::time::Duration;
 
 use bursar_contracts::identity::v1::UserRegistered;
 use bursar_events::consumer::{Consumer, Kinds};
-use bursar_events::relay::{Settings, republish};
+use bursar_events::relay::republish;
 use bursar_events::{Event, HandlerError};
 use bursar_status::correlation;
 use redis::AsyncCommands;
-use redis::streams::{StreamId, StreamRangeReply, StreamReadOptions, StreamReadReply};
-use sqlx::Executor;
+use redis::streams::{StreamId, StreamPendingReply, StreamRangeReply};
 use time::OffsetDateTime;
-use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, GROUP, assert_in_order, event, event_of, eventually, record};
-use crate::proxy::{Mode, Proxy};
 
 /// Every event takes effect once and in its aggregate's order.
 #[tokio::test(flavor = "multi_thread")]
@@ -40,38 +37,6 @@ async fn events_take_effect_once_and_in_order() {
     assert_eq!(fixture.effects().await.len(), 300);
 }
 
-/// A relay that dies after it published and before it deleted publishes again;
-/// the consumer does not handle again.
-#[tokio::test]
-async fn a_crash_of_the_relay_makes_no_second_effect() {
-    let fixture = Fixture::new().await;
-    let id = Uuid::now_v7();
-    // The relay may not delete: it stays between publishing and deleting.
-    let revoke = "REVOKE DELETE ON outbox FROM bursar_events_test";
-    fixture.owner.execute(revoke).await.unwrap();
-    let relay = fixture.relay();
-    fixture.append(&[event(id, 1), event(id, 2)]).await;
-    eventually("the events are published", || async {
-        (fixture.published().await.len() >= 2).then_some(())
-    })
-    .await;
-    relay.kill().await;
-    let grant = "GRANT DELETE ON outbox TO bursar_events_test";
-    fixture.owner.execute(grant).await.unwrap();
-
-    let relay = fixture.relay();
-    let consumer = fixture.consume(fixture.consumer(), record);
-    fixture.append(&[event(id, 3)]).await;
-    fixture.until_published().await;
-    fixture.until_effects(3).await;
-    fixture.until_acknowledged(GROUP).await;
-    let again = assert_in_order(&fixture.published().await, &HashMap::from([(id, 3)]));
-    assert!(again >= 2, "published again: {again}");
-    assert_eq!(fixture.effects().await, [(id, 1), (id, 2), (id, 3)]);
-    consumer.stop().await;
-    relay.stop().await;
-}
-
 /// Events that come again, after a commit that Redis did not hear of, change
 /// nothing, with and without the inbox's own rows.
 #[tokio::test]
@@ -91,7 +56,9 @@ async fn a_second_delivery_has_no_effect() {
         fixture.until_published().await;
         let next = event(id, 3 + i64::try_from(round).unwrap());
         fixture.append(&[next]).await;
-        fixture.until_effects(3 + usize::try_from(round).unwrap()).await;
+        fixture
+            .until_effects(3 + usize::try_from(round).unwrap())
+            .await;
         let deleted = bursar_events::inbox::delete_old(
             &mut connection,
             OffsetDateTime::now_utc() + Duration::from_secs(60),
@@ -102,130 +69,12 @@ async fn a_second_delivery_has_no_effect() {
         assert!(deleted > 0);
     }
     fixture.until_acknowledged(GROUP).await;
-    assert_eq!(fixture.effects().await, [(id, 1), (id, 2), (id, 3), (id, 4)]);
+    assert_eq!(
+        fixture.effects().await,
+        [(id, 1), (id, 2), (id, 3), (id, 4)]
+    );
     consumer.stop().await;
     relay.stop().await;
-}
-
-/// An instance dies with events in its hands; another takes over when the
-/// lease is over and goes on where it stood.
-#[tokio::test(flavor = "multi_thread")]
-async fn another_instance_takes_over() {
-    let fixture = Fixture::new().await;
-    let relay = fixture.relay();
-    let reached = Arc::new(Notify::new());
-    let reaching = Arc::clone(&reached);
-    let first = fixture.consume(fixture.consumer(), move |connection, event| {
-        let reaching = Arc::clone(&reaching);
-        Box::pin(async move {
-            record(connection, event).await?;
-            if event.version == 5 {
-                // Written and not committed: here it dies.
-                reaching.notify_one();
-                std::future::pending::<()>().await;
-            }
-            Ok(())
-        })
-    });
-    let ids: Vec<Uuid> = (0..3).map(|_| Uuid::now_v7()).collect();
-    for version in 1..=10 {
-        let events: Vec<_> = ids.iter().map(|&id| event(id, version)).collect();
-        fixture.append(&events).await;
-    }
-    reached.notified().await;
-    let second = fixture.consume(fixture.consumer(), record);
-    first.kill().await;
-    let effects = fixture.until_effects(30).await;
-    fixture.until_acknowledged(GROUP).await;
-    second.stop().await;
-    relay.stop().await;
-    let last = ids.iter().map(|&id| (id, 10)).collect();
-    assert_eq!(assert_in_order(&effects, &last), 0);
-}
-
-/// An instance that lost its lease had an entry delivered and never handled it.
-/// The holder finds it, before it takes the later events for lost.
-#[tokio::test]
-async fn entries_of_a_stalled_instance_are_found() {
-    let fixture = Fixture::new().await;
-    let proxy = Proxy::start(fixture.redis_address()).await;
-    let relay = fixture.relay();
-    let id = Uuid::now_v7();
-    let patient = Consumer {
-        max_attempts: 1000,
-        ..fixture.consumer()
-    };
-    let consumer = fixture.consume_over(proxy.client(), patient, record);
-    fixture.append(&[event(id, 1)]).await;
-    fixture.until_effects(1).await;
-    fixture.until_acknowledged(GROUP).await;
-    // The read that waits at the server ends, with version 2 or with nothing,
-    // and its answer is held up. What is left can be taken under the same name.
-    proxy.set(Mode::Stalled);
-    fixture.append(&[event(id, 2)]).await;
-    eventually("the consumer waits for an answer", || async {
-        (proxy.stalled_bytes() > 0).then_some(())
-    })
-    .await;
-    fixture.append(&[event(id, 3)]).await;
-    fixture.until_published().await;
-    let options = StreamReadOptions::default().group(GROUP, "owner");
-    let mut redis = fixture.redis().await;
-    let taken: StreamReadReply =
-        redis.xread_options(&[fixture.stream()], &[">"], &options).await.unwrap();
-    assert!(!taken.keys[0].ids.is_empty());
-    proxy.set(Mode::Open);
-    fixture.append(&[event(id, 4)]).await;
-    let effects = fixture.until_effects(4).await;
-    assert_eq!(effects, [(id, 1), (id, 2), (id, 3), (id, 4)]);
-    fixture.until_acknowledged(GROUP).await;
-    consumer.stop().await;
-    relay.stop().await;
-}
-
-/// Two instances at once: one consumes, the other waits until it is stopped.
-#[tokio::test]
-async fn one_instance_at_a_time() {
-    let fixture = Fixture::new().await;
-    let relay = fixture.relay();
-    let settings = Consumer {
-        lease: Duration::from_secs(1),
-        ..fixture.consumer()
-    };
-    let (one, two) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
-    let start = |count: &Arc<AtomicU32>| {
-        let count = Arc::clone(count);
-        fixture.consume(settings.clone(), move |connection, event| {
-            count.fetch_add(1, Ordering::SeqCst);
-            record(connection, event)
-        })
-    };
-    let expiry = async || -> OffsetDateTime {
-        sqlx::query_scalar("SELECT expires_at FROM consumer_leases")
-            .fetch_one(&fixture.pool)
-            .await
-            .unwrap()
-    };
-    let id = Uuid::now_v7();
-    let first = start(&one);
-    fixture.append(&[event(id, 1)]).await;
-    fixture.until_effects(1).await;
-    let second = start(&two);
-    let taken_until = expiry().await;
-    eventually("the lease outlives its length", || async {
-        (expiry().await > taken_until + settings.lease * 2).then_some(())
-    })
-    .await;
-    fixture.append(&[event(id, 2)]).await;
-    fixture.until_effects(2).await;
-    assert_eq!(two.load(Ordering::SeqCst), 0);
-    first.stop().await;
-    fixture.append(&[event(id, 3)]).await;
-    fixture.until_effects(3).await;
-    second.stop().await;
-    relay.stop().await;
-    assert_eq!(one.load(Ordering::SeqCst), 2);
-    assert_eq!(two.load(Ordering::SeqCst), 1);
 }
 
 /// A handler that fails for a while is tried again, and the other aggregates do
@@ -255,7 +104,9 @@ async fn a_failing_event_is_tried_again() {
             Ok(())
         })
     });
-    fixture.append(&[event(failing, 1), event(failing, 2)]).await;
+    fixture
+        .append(&[event(failing, 1), event(failing, 2)])
+        .await;
     fixture.append(&[event(free, 1), event(free, 2)]).await;
     let effects = fixture.until_effects(4).await;
     fixture.until_acknowledged(GROUP).await;
@@ -323,7 +174,9 @@ async fn hanging_and_panicking_handlers_are_contained() {
             Ok(())
         })
     });
-    fixture.append(&[event(hanging, 1), event(panicking, 1)]).await;
+    fixture
+        .append(&[event(hanging, 1), event(panicking, 1)])
+        .await;
     let events: Vec<_> = (1..=20).map(|version| event(free, version)).collect();
     fixture.append(&events).await;
     fixture.until_effects(20).await;
@@ -366,7 +219,9 @@ async fn other_kinds_are_skipped() {
         fixture.until_published().await;
         fixture.until_acknowledged(GROUP).await;
     }
-    fixture.append(&[event(mixed, 8), other(mixed, 9), event(mixed, 10)]).await;
+    fixture
+        .append(&[event(mixed, 8), other(mixed, 9), event(mixed, 10)])
+        .await;
     let effects = fixture.until_effects(3).await;
     fixture.until_acknowledged(GROUP).await;
     assert_eq!(effects, [(mixed, 2), (mixed, 8), (mixed, 10)]);
@@ -387,7 +242,12 @@ async fn add_again(fixture: &Fixture, entry: &StreamId) {
         .keys()
         .map(|name| (name, entry.get(name).unwrap()))
         .collect();
-    let _: String = fixture.redis().await.xadd(fixture.stream(), "*", &fields).await.unwrap();
+    let _: String = fixture
+        .redis()
+        .await
+        .xadd(fixture.stream(), "*", &fields)
+        .await
+        .unwrap();
 }
 
 /// A version that is missing is waited for; a group that comes later starts
@@ -406,7 +266,10 @@ async fn a_gap_is_waited_for() {
     let entries: StreamRangeReply = redis.xrange_all(fixture.stream()).await.unwrap();
     let entries = entries.ids;
     for lost in [0, 1, 3] {
-        let _: usize = redis.xdel(fixture.stream(), &[&entries[lost].id]).await.unwrap();
+        let _: usize = redis
+            .xdel(fixture.stream(), &[&entries[lost].id])
+            .await
+            .unwrap();
     }
     let consumer = Consumer {
         max_attempts: 100,
@@ -416,8 +279,7 @@ async fn a_gap_is_waited_for() {
     fixture.until_effects(1).await;
     eventually("version 5 waits", || async {
         let mut redis = fixture.redis().await;
-        let pending: redis::streams::StreamPendingReply =
-            redis.xpending(fixture.stream(), GROUP).await.unwrap();
+        let pending: StreamPendingReply = redis.xpending(fixture.stream(), GROUP).await.unwrap();
         (pending.count() == 1).then_some(())
     })
     .await;
@@ -452,42 +314,5 @@ async fn a_handler_knows_the_request() {
     fixture.append(&[written]).await;
     fixture.until_effects(1).await;
     consumer.stop().await;
-    relay.stop().await;
-}
-
-/// A stop lets the event that is being handled finish, and another instance
-/// goes on at once although the lease is long.
-#[tokio::test]
-async fn a_stop_finishes_what_is_under_way() {
-    let fixture = Fixture::new().await;
-    let long = Settings {
-        lease: Duration::from_secs(3600),
-        ..fixture.settings()
-    };
-    let relay = fixture.relay_with(fixture.redis.clone(), long);
-    let settings = Consumer {
-        lease: Duration::from_secs(3600),
-        ..fixture.consumer()
-    };
-    let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (entering, leaving) = (Arc::clone(&entered), Arc::clone(&leave));
-    let first = fixture.consume(settings.clone(), move |connection, event| {
-        let (entering, leaving) = (Arc::clone(&entering), Arc::clone(&leaving));
-        Box::pin(async move {
-            entering.notify_one();
-            leaving.notified().await;
-            record(connection, event).await
-        })
-    });
-    let id = Uuid::now_v7();
-    fixture.append(&[event(id, 1), event(id, 2)]).await;
-    entered.notified().await;
-    let stopping = tokio::spawn(first.stop());
-    leave.notify_one();
-    stopping.await.unwrap();
-    assert_eq!(fixture.effects().await, [(id, 1)]);
-    let second = fixture.consume(settings, record);
-    assert_eq!(fixture.until_effects(2).await, [(id, 1), (id, 2)]);
-    second.stop().await;
     relay.stop().await;
 }

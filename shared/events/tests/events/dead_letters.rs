@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bursar_events::HandlerError;
 use bursar_events::consumer::{Consumer, Kinds};
 use bursar_events::dead_letters::{Replayed, discard, replay};
-use bursar_events::HandlerError;
 use redis::AsyncCommands;
 use sqlx::{AssertSqlSafe, Executor};
 use uuid::Uuid;
@@ -51,12 +51,18 @@ async fn a_poisoned_aggregate_is_parked_and_replayed() {
     let cured = Arc::new(AtomicBool::new(false));
     let consumer = consume(&fixture, poisoned, &cured);
     for version in 1..=4 {
-        fixture.append(&[event(poisoned, version), event(free, version)]).await;
+        fixture
+            .append(&[event(poisoned, version), event(free, version)])
+            .await;
     }
     fixture.until_effects(5).await;
     fixture.until_published().await;
     fixture.until_acknowledged(GROUP).await;
-    let parked = [letter(2, "failed", 1), letter(3, "behind", 0), letter(4, "behind", 0)];
+    let parked = [
+        letter(2, "failed", 1),
+        letter(3, "behind", 0),
+        letter(4, "behind", 0),
+    ];
     assert_eq!(letters(&fixture).await, parked);
     assert_eq!(fixture.stats().await.dead_letters, 3);
 
@@ -66,18 +72,33 @@ async fn a_poisoned_aggregate_is_parked_and_replayed() {
     })
     .await
     .unwrap();
-    assert_eq!(replayed, Replayed { handled: 0, still_parked: 1 });
+    assert_eq!(
+        replayed,
+        Replayed {
+            handled: 0,
+            still_parked: 1
+        }
+    );
     assert_eq!(letters(&fixture).await[0], letter(2, "failed", 2));
 
     cured.store(true, Ordering::SeqCst);
     let replayed = replay(&fixture.pool, GROUP, record).await.unwrap();
-    assert_eq!(replayed, Replayed { handled: 3, still_parked: 0 });
+    assert_eq!(
+        replayed,
+        Replayed {
+            handled: 3,
+            still_parked: 0
+        }
+    );
     assert!(letters(&fixture).await.is_empty());
     fixture.append(&[event(poisoned, 5)]).await;
     fixture.until_effects(9).await;
     let of = async |id: Uuid| -> Vec<i64> {
         let effects = fixture.effects().await.into_iter();
-        effects.filter(|effect| effect.0 == id).map(|effect| effect.1).collect()
+        effects
+            .filter(|effect| effect.0 == id)
+            .map(|effect| effect.1)
+            .collect()
     };
     assert_eq!(of(poisoned).await, [1, 2, 3, 4, 5]);
     assert_eq!(of(free).await, [1, 2, 3, 4]);
@@ -96,7 +117,9 @@ async fn a_replay_races_the_consumer() {
     let poisoned = Uuid::now_v7();
     let cured = Arc::new(AtomicBool::new(false));
     let consumer = consume(&fixture, poisoned, &cured);
-    fixture.append(&[event(poisoned, 1), event(poisoned, 2)]).await;
+    fixture
+        .append(&[event(poisoned, 1), event(poisoned, 2)])
+        .await;
     eventually("it is parked", || async {
         (fixture.stats().await.dead_letters > 0).then_some(())
     })
@@ -143,7 +166,13 @@ async fn a_discarded_event_is_passed_over() {
     assert!(discard(&fixture.pool, GROUP, events[1].id).await.unwrap());
     assert!(!discard(&fixture.pool, GROUP, events[1].id).await.unwrap());
     let replayed = replay(&fixture.pool, GROUP, record).await.unwrap();
-    assert_eq!(replayed, Replayed { handled: 1, still_parked: 0 });
+    assert_eq!(
+        replayed,
+        Replayed {
+            handled: 1,
+            still_parked: 0
+        }
+    );
     assert_eq!(fixture.effects().await, [(poisoned, 1), (poisoned, 3)]);
     consumer.stop().await;
     relay.stop().await;
@@ -168,14 +197,26 @@ async fn skipped_events_keep_their_place() {
         (fixture.stats().await.dead_letters == 1).then_some(())
     })
     .await;
-    fixture.append(&[event_of("test.ignored", poisoned, 2)]).await;
+    fixture
+        .append(&[event_of("test.ignored", poisoned, 2)])
+        .await;
     fixture.append(&[event(poisoned, 3)]).await;
     fixture.until_published().await;
     fixture.until_acknowledged(GROUP).await;
-    let parked = [letter(1, "failed", 1), letter(2, "behind", 0), letter(3, "behind", 0)];
+    let parked = [
+        letter(1, "failed", 1),
+        letter(2, "behind", 0),
+        letter(3, "behind", 0),
+    ];
     assert_eq!(letters(&fixture).await, parked);
     let replayed = replay(&fixture.pool, GROUP, record).await.unwrap();
-    assert_eq!(replayed, Replayed { handled: 3, still_parked: 0 });
+    assert_eq!(
+        replayed,
+        Replayed {
+            handled: 3,
+            still_parked: 0
+        }
+    );
     assert_eq!(fixture.effects().await, [(poisoned, 1), (poisoned, 3)]);
     consumer.stop().await;
     relay.stop().await;
@@ -202,7 +243,13 @@ async fn rubbish_is_set_aside() {
     assert_eq!(data, b"rubbish");
     assert_eq!(error, "the field ce_specversion is missing");
     let replayed = replay(&fixture.pool, GROUP, record).await.unwrap();
-    assert_eq!(replayed, Replayed { handled: 0, still_parked: 1 });
+    assert_eq!(
+        replayed,
+        Replayed {
+            handled: 0,
+            still_parked: 1
+        }
+    );
     assert!(discard(&fixture.pool, GROUP, event_id).await.unwrap());
     assert_eq!(fixture.effects().await, [(id, 1)]);
     consumer.stop().await;

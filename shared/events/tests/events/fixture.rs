@@ -53,14 +53,20 @@ impl Fixture {
         let database = format!("bursar_events_{}", Uuid::now_v7().simple());
         let mut server = PgConnection::connect_with(&postgres()).await.unwrap();
         // Tests start side by side: the role may be there, or just come up.
-        let role = format!("CREATE ROLE {ROLE} LOGIN");
+        let role = format!("CREATE ROLE {ROLE} LOGIN PASSWORD '{ROLE}'");
         let made = sqlx::query(AssertSqlSafe(role)).execute(&mut server).await;
         if let Err(error) = made {
             let code = error.as_database_error().and_then(|error| error.code());
-            assert!(matches!(code.as_deref(), Some("42710" | "23505")), "{error}");
+            assert!(
+                matches!(code.as_deref(), Some("42710" | "23505")),
+                "{error}"
+            );
         }
         let create = format!("CREATE DATABASE {database}");
-        sqlx::query(AssertSqlSafe(create)).execute(&mut server).await.unwrap();
+        sqlx::query(AssertSqlSafe(create))
+            .execute(&mut server)
+            .await
+            .unwrap();
 
         let options = postgres().database(&database);
         let owner = pool(options.clone(), 4).await;
@@ -85,7 +91,7 @@ impl Fixture {
             .unwrap();
         drop(connection);
         Self {
-            pool: pool(options.username(ROLE), 20).await,
+            pool: pool(options.username(ROLE).password(ROLE), 20).await,
             owner,
             redis: redis::Client::open(redis_url()).unwrap(),
             prefix: format!("test:{database}:"),
@@ -166,7 +172,9 @@ impl Fixture {
 
     pub(crate) async fn append(&self, events: &[Event]) {
         let mut transaction = self.pool.begin().await.unwrap();
-        bursar_events::append(&mut transaction, events).await.unwrap();
+        bursar_events::append(&mut transaction, events)
+            .await
+            .unwrap();
         transaction.commit().await.unwrap();
     }
 
@@ -178,7 +186,10 @@ impl Fixture {
             .iter()
             .map(|entry| {
                 let id: String = entry.get("ce_aggregateid").unwrap();
-                (id.parse().unwrap(), entry.get("ce_aggregateversion").unwrap())
+                (
+                    id.parse().unwrap(),
+                    entry.get("ce_aggregateversion").unwrap(),
+                )
             })
             .collect()
     }
@@ -238,7 +249,10 @@ impl Drop for Fixture {
             runtime.block_on(async {
                 let mut server = PgConnection::connect_with(&postgres()).await.unwrap();
                 let drop = format!("DROP DATABASE {database} WITH (FORCE)");
-                sqlx::query(AssertSqlSafe(drop)).execute(&mut server).await.unwrap();
+                sqlx::query(AssertSqlSafe(drop))
+                    .execute(&mut server)
+                    .await
+                    .unwrap();
                 let client = redis::Client::open(redis_url()).unwrap();
                 let mut redis = connect(&client).await;
                 let _: () = redis.del(format!("{prefix}{SOURCE}")).await.unwrap();

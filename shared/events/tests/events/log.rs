@@ -28,7 +28,11 @@ async fn the_application_cannot_change_the_log() {
         "TRUNCATE outbox",
         "DELETE FROM dead_letters",
     ] {
-        assert_eq!(code(&fixture.pool, sql).await.as_deref(), Some("42501"), "{sql}");
+        assert_eq!(
+            code(&fixture.pool, sql).await.as_deref(),
+            Some("42501"),
+            "{sql}"
+        );
     }
 }
 
@@ -62,7 +66,9 @@ async fn triggers_hold_in_replica_mode() {
         .execute("SET LOCAL session_replication_role = replica")
         .await
         .unwrap();
-    bursar_events::append(&mut transaction, &[event(id, 2)]).await.unwrap();
+    bursar_events::append(&mut transaction, &[event(id, 2)])
+        .await
+        .unwrap();
     transaction.commit().await.unwrap();
     assert_eq!(fixture.stats().await.unpublished_events, 2);
 }
@@ -98,8 +104,12 @@ async fn a_version_is_taken_once() {
     let id = Uuid::now_v7();
     fixture.append(&[event(id, 1)]).await;
     let mut connection = fixture.pool.acquire().await.unwrap();
-    let error = bursar_events::append(&mut connection, &[event(id, 1)]).await.unwrap_err();
-    let constraint = error.as_database_error().and_then(|error| error.constraint());
+    let error = bursar_events::append(&mut connection, &[event(id, 1)])
+        .await
+        .unwrap_err();
+    let constraint = error
+        .as_database_error()
+        .and_then(|error| error.constraint());
     assert_eq!(constraint, Some("events_aggregate_version"));
 }
 
@@ -139,7 +149,9 @@ async fn sickness_shows() {
     assert_eq!(rows(VERSION_GAPS_SQL).await, 1);
     fixture
         .owner
-        .execute("UPDATE outbox SET recorded_at = recorded_at - interval '31 seconds' WHERE version = 3")
+        .execute(
+            "UPDATE outbox SET recorded_at = recorded_at - interval '31 seconds' WHERE version = 3",
+        )
         .await
         .unwrap();
     assert_eq!(rows(UNPUBLISHED_EVENTS_SQL).await, 1);

@@ -34,7 +34,9 @@ async fn redis_away_and_back() {
         })
         .await;
         proxy.set(Mode::Open);
-        fixture.until_effects(usize::try_from(40 * (round + 1)).unwrap()).await;
+        fixture
+            .until_effects(usize::try_from(40 * (round + 1)).unwrap())
+            .await;
     }
     fixture.until_acknowledged(GROUP).await;
     consumer.stop().await;
@@ -87,7 +89,10 @@ async fn redis_loses_the_end() {
     fixture.append(&[event(id, 1), event(id, 2)]).await;
     fixture.until_published().await;
     let mut redis = fixture.redis().await;
-    let _: () = redis.xgroup_create(fixture.stream(), GROUP, "0").await.unwrap();
+    let _: () = redis
+        .xgroup_create(fixture.stream(), GROUP, "0")
+        .await
+        .unwrap();
     let dump: Vec<u8> = redis::cmd("DUMP")
         .arg(fixture.stream())
         .query_async(&mut redis)

@@ -38,12 +38,11 @@ async fn concurrent_writers_are_published_in_order() {
                 let events: Vec<_> = (1..=count).map(|next| event(id, version + next)).collect();
                 version += count;
                 let mut transaction = fixture.pool.begin().await.unwrap();
-                bursar_events::append(&mut transaction, &events).await.unwrap();
+                bursar_events::append(&mut transaction, &events)
+                    .await
+                    .unwrap();
                 if (round + writer as i64) % 5 == 0 {
-                    transaction
-                        .execute("SELECT pg_sleep(0.02)")
-                        .await
-                        .unwrap();
+                    transaction.execute("SELECT pg_sleep(0.02)").await.unwrap();
                 }
                 transaction.commit().await.unwrap();
             }
@@ -64,7 +63,9 @@ async fn a_late_commit_is_not_skipped() {
     let relay = fixture.relay();
     let (late, early) = (id_in_partition_0(), id_in_partition_0());
     let mut transaction = fixture.pool.begin().await.unwrap();
-    bursar_events::append(&mut transaction, &[event(late, 1)]).await.unwrap();
+    bursar_events::append(&mut transaction, &[event(late, 1)])
+        .await
+        .unwrap();
     fixture.append(&[event(early, 1)]).await;
     eventually("the other event is published", || async {
         (fixture.published().await == [(early, 1)]).then_some(())
@@ -83,7 +84,9 @@ async fn a_version_waits_for_the_one_before_it() {
     let relay = fixture.relay();
     let (id, other) = (id_in_partition_0(), id_in_partition_0());
     let mut transaction = fixture.pool.begin().await.unwrap();
-    bursar_events::append(&mut transaction, &[event(id, 1)]).await.unwrap();
+    bursar_events::append(&mut transaction, &[event(id, 1)])
+        .await
+        .unwrap();
     fixture.append(&[event(id, 2), event(id, 3)]).await;
     fixture.append(&[event(other, 1)]).await;
     eventually("the other aggregate is published", || async {
@@ -92,7 +95,10 @@ async fn a_version_waits_for_the_one_before_it() {
     .await;
     transaction.commit().await.unwrap();
     fixture.until_published().await;
-    assert_eq!(fixture.published().await, [(other, 1), (id, 1), (id, 2), (id, 3)]);
+    assert_eq!(
+        fixture.published().await,
+        [(other, 1), (id, 1), (id, 2), (id, 3)]
+    );
     relay.stop().await;
 }
 
@@ -273,8 +279,14 @@ async fn trimming_spares_what_is_not_acknowledged() {
     let fixture = Fixture::new().await;
     let mut redis = fixture.redis().await;
     let stream = fixture.stream();
-    let _: () = redis.xgroup_create_mkstream(&stream, "slow", "0").await.unwrap();
-    let _: () = redis.xgroup_create_mkstream(&stream, "fast", "0").await.unwrap();
+    let _: () = redis
+        .xgroup_create_mkstream(&stream, "slow", "0")
+        .await
+        .unwrap();
+    let _: () = redis
+        .xgroup_create_mkstream(&stream, "fast", "0")
+        .await
+        .unwrap();
     let settings = Settings {
         keep_entries: 50,
         ..fixture.settings()
@@ -286,11 +298,20 @@ async fn trimming_spares_what_is_not_acknowledged() {
     fixture.until_published().await;
 
     let read = async |group: &str, count: usize| -> Vec<String> {
-        let options = StreamReadOptions::default().group(group, "test").count(count);
+        let options = StreamReadOptions::default()
+            .group(group, "test")
+            .count(count);
         let mut redis = fixture.redis().await;
-        let reply: StreamReadReply =
-            redis.xread_options(&[&stream], &[">"], &options).await.unwrap();
-        reply.keys.into_iter().flat_map(|key| key.ids).map(|entry| entry.id).collect()
+        let reply: StreamReadReply = redis
+            .xread_options(&[&stream], &[">"], &options)
+            .await
+            .unwrap();
+        reply
+            .keys
+            .into_iter()
+            .flat_map(|key| key.ids)
+            .map(|entry| entry.id)
+            .collect()
     };
     let fast = read("fast", 1000).await;
     let _: usize = redis.xack(&stream, "fast", &fast).await.unwrap();
@@ -304,7 +325,11 @@ async fn trimming_spares_what_is_not_acknowledged() {
     })
     .await;
     let left = fixture.published().await;
-    assert!(left.len() >= 601, "the 400th is pending, but {} are left", left.len());
+    assert!(
+        left.len() >= 601,
+        "the 400th is pending, but {} are left",
+        left.len()
+    );
 
     let rest = read("slow", 1000).await;
     let _: usize = redis.xack(&stream, "slow", &rest).await.unwrap();
@@ -329,6 +354,9 @@ async fn republish_publishes_again() {
     let since = OffsetDateTime::now_utc() - Duration::from_secs(60);
     assert_eq!(republish(&mut connection, since).await.unwrap(), 2);
     fixture.until_published().await;
-    assert_eq!(fixture.published().await, [(id, 1), (id, 2), (id, 1), (id, 2)]);
+    assert_eq!(
+        fixture.published().await,
+        [(id, 1), (id, 2), (id, 1), (id, 2)]
+    );
     relay.stop().await;
 }

@@ -15,7 +15,11 @@ use uuid::Uuid;
 use crate::fixture::{Fixture, GROUP, record};
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let texts = ("\\PC{1,100}", "\\PC{1,100}", proptest::collection::vec("\\PC{0,50}", 0..5));
+    let texts = (
+        "\\PC{1,100}",
+        "\\PC{1,100}",
+        proptest::collection::vec("\\PC{0,50}", 0..5),
+    );
     let micros = 0..253_000_000_000_000_000_i64;
     let trace = proptest::option::of("00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]");
     let one = (any::<u128>(), texts, micros, trace, "[a-z0-9_-]{1,32}").prop_map(
@@ -32,8 +36,15 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
             };
             let tenant = TenantId::parse(&tenant).unwrap();
             let occurred_at = OffsetDateTime::UNIX_EPOCH + Duration::microseconds(micros);
-            let mut event =
-                Event::new("test.happened", aggregate, 1, &data, actor, tenant, occurred_at);
+            let mut event = Event::new(
+                "test.happened",
+                aggregate,
+                1,
+                &data,
+                actor,
+                tenant,
+                occurred_at,
+            );
             event.traceparent = traceparent;
             event
         },
