@@ -88,7 +88,7 @@ impl ServiceTokens {
             .issue_service_token(request)
             .await
             .map_err(|status| {
-                tracing::warn!(code = ?status.code(), message = status.message(), "no service token");
+                tracing::warn!(code = ?status.code(), reason = status.message(), "no service token");
                 Status::from(
                     StatusBuilder::new(
                         Code::Unavailable,

@@ -67,7 +67,7 @@ fn log_failure(status: &Status) {
     match status.code() {
         Code::Ok | Code::Internal => {}
         Code::Unknown | Code::DataLoss | Code::Unimplemented => {
-            tracing::error!(code = ?status.code(), message = status.message(), "rpc failed");
+            tracing::error!(code = ?status.code(), reason = status.message(), "rpc failed");
         }
         Code::Cancelled
         | Code::InvalidArgument
@@ -81,7 +81,7 @@ fn log_failure(status: &Status) {
         | Code::OutOfRange
         | Code::Unavailable
         | Code::Unauthenticated => {
-            tracing::warn!(code = ?status.code(), message = status.message(), "rpc refused");
+            tracing::warn!(code = ?status.code(), reason = status.message(), "rpc refused");
         }
     }
 }
