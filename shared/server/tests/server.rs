@@ -233,6 +233,67 @@ async fn default_secrets_do_not_start_in_production() {
     assert!(start("k7Jr2vQx9LmN4pTz8WcY").await.is_ok());
 }
 
+/// The names of the services that reflection lists; the refusal where there is none.
+async fn reflected(service: &TestService) -> Result<Vec<String>, Code> {
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    let ask = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut answers = ServerReflectionClient::new(service.channel())
+        .server_reflection_info(tokio_stream::iter([ask]))
+        .await
+        .map_err(|status| status.code())?
+        .into_inner();
+    let answer = answers.message().await.map_err(|status| status.code())?;
+    match answer.and_then(|answer| answer.message_response) {
+        Some(MessageResponse::ListServicesResponse(list)) => Ok(list
+            .service
+            .into_iter()
+            .map(|service| service.name)
+            .collect()),
+        other => panic!("not a list of services: {other:?}"),
+    }
+}
+
+/// In development any service reflects the whole public contract, and nothing
+/// internal; in production there is no reflection.
+#[tokio::test]
+async fn reflection_is_for_development_only() {
+    let development = fixture(&[]).await;
+    let names = reflected(&development.service).await.expect("listed");
+    for name in [
+        "bursar.identity.v1.IdentityService",
+        "bursar.wallet.v1.WalletService",
+        "bursar.transaction.v1.TransactionService",
+        "bursar.admin.v1.AdminService",
+        "grpc.health.v1.Health",
+    ] {
+        assert!(
+            names.iter().any(|listed| listed == name),
+            "{name}: {names:?}"
+        );
+    }
+    assert!(
+        !names
+            .iter()
+            .any(|name| name.contains("Ledger") || name.contains("Operations"))
+    );
+
+    let production = fixture(&[
+        ("BURSAR_ENVIRONMENT", "production"),
+        ("BURSAR_SERVICE_CLIENT_SECRET", "k7Jr2vQx9LmN4pTz8WcY"),
+    ])
+    .await;
+    assert_eq!(
+        reflected(&production.service).await,
+        Err(Code::Unimplemented)
+    );
+}
+
 /// Stopping ends the service in bounded time and frees its port.
 #[tokio::test]
 async fn a_stopped_service_is_gone() {
