@@ -317,14 +317,16 @@ fn run_up(home: PathBuf, port: u16, rate_limits: Switch) -> anyhow::Result<()> {
 
 /// One line a process, as it comes up.
 fn show(progress: &Progress) {
-    let Progress::Healthy { process, after } = progress;
-    let line = format!(
-        "  {:<12} healthy on {:<21} after {}.{} s",
-        process.name,
-        process.address,
-        after.as_secs(),
-        after.subsec_millis() / 100
-    );
+    let line = match progress {
+        Progress::Starting => "The mesh is down; starting it.".to_owned(),
+        Progress::Healthy { process, after } => format!(
+            "  {:<12} healthy on {:<21} after {}.{} s",
+            process.name,
+            process.address,
+            after.as_secs(),
+            after.subsec_millis() / 100
+        ),
+    };
     // Nobody may be listening any more; the mesh comes up all the same.
     let _ = say(&line);
 }

@@ -30,6 +30,11 @@ use crate::{database, http, telemetry};
 
 /// How many calls one connection may have under way.
 const MAX_STREAMS: u32 = 1024;
+/// How long handled events are remembered, how often the older ones are forgotten,
+/// and how many at once.
+const INBOX_KEPT: time::Duration = time::Duration::days(30);
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(3600);
+const INBOX_BATCH: u32 = 1000;
 /// How often the gRPC health answer is brought up to date.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -153,6 +158,7 @@ async fn run(definition: &Definition, start: Start, assembly: Assembly) -> anyho
         spawn_job(job, &start.shutdown, &mut tasks);
     }
     if let Some(client) = redis {
+        spawn_job(housekeeping(&start), &start.shutdown, &mut tasks);
         spawn_job(
             relay(definition.name, &start, client),
             &start.shutdown,
@@ -174,6 +180,29 @@ async fn run(definition: &Definition, start: Start, assembly: Assembly) -> anyho
         grace: Duration::from_secs(start.config.shutdown_grace_seconds),
         pool: start.pool,
     })
+}
+
+/// Forgets which events were handled once no duplicate of them can come any more.
+fn housekeeping(start: &Start) -> Job {
+    let (pool, shutdown) = (start.pool.clone(), start.shutdown.clone());
+    Job::new("housekeeping", async move {
+        loop {
+            if let Err(error) = delete_old_inbox_rows(&pool).await {
+                tracing::warn!(%error, "the inbox could not be cleaned up");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(HOUSEKEEPING_INTERVAL) => {}
+                () = shutdown.cancelled() => return Ok(()),
+            }
+        }
+    })
+}
+
+async fn delete_old_inbox_rows(pool: &PgPool) -> Result<(), sqlx::Error> {
+    let before = crate::now() - INBOX_KEPT;
+    let mut connection = pool.acquire().await?;
+    while bursar_events::inbox::delete_old(&mut connection, before, INBOX_BATCH).await? > 0 {}
+    Ok(())
 }
 
 fn relay(name: &str, start: &Start, client: redis::Client) -> Job {

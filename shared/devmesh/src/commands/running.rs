@@ -14,7 +14,7 @@ use crate::supervisor;
 ///
 /// # Errors
 /// As [`up`].
-pub async fn running(path: &Path, progress: impl FnMut(&Progress)) -> anyhow::Result<Mesh> {
+pub async fn running(path: &Path, mut progress: impl FnMut(&Progress)) -> anyhow::Result<Mesh> {
     let intent = match Home::open(path)? {
         Some(home) => Intent::load(&home)?.map(|intent| (home, intent)),
         None => None,
@@ -23,6 +23,7 @@ pub async fn running(path: &Path, progress: impl FnMut(&Progress)) -> anyhow::Re
         intent.running && Record::read_alive(home, supervisor::NAME).is_some()
     });
     if !is_up {
+        progress(&Progress::Starting);
         let gateway_port = intent.map_or(Some(DEFAULT_GATEWAY_PORT), |(_, intent)| {
             intent.gateway_port
         });

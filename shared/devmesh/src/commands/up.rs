@@ -53,6 +53,8 @@ pub struct UpOptions {
 /// Something `up` has to tell while it waits.
 #[derive(Clone, Debug)]
 pub enum Progress {
+    /// The mesh was down and is being started.
+    Starting,
     /// A process has become healthy.
     Healthy {
         /// The process.

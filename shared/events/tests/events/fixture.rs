@@ -33,7 +33,7 @@ fn postgres() -> PgConnectOptions {
         .unwrap()
 }
 
-fn redis_url() -> String {
+pub(crate) fn redis_url() -> String {
     std::env::var("BURSAR_TEST_REDIS_URL").expect("BURSAR_TEST_REDIS_URL names a Redis")
 }
 

@@ -9,6 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::fixture::redis_url;
+
 /// What the proxy does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -59,7 +61,12 @@ impl Proxy {
     }
 
     pub(crate) fn client(&self) -> redis::Client {
-        redis::Client::open(format!("redis://{}", self.address)).unwrap()
+        // The address is the proxy's, the password the server's.
+        let url = match redis_url().rsplit_once('@') {
+            Some((credentials, _)) => format!("{credentials}@{}", self.address),
+            None => format!("redis://{}", self.address),
+        };
+        redis::Client::open(url).unwrap()
     }
 
     /// How many bytes have been kept back so far.
