@@ -13,6 +13,10 @@ CARGO ?= cargo
 TOOLS := .tools/bin
 DEVMESH := $(or $(CARGO_TARGET_DIR),target)/debug/bursar-devmesh
 FORMAT ?= text
+# What `make up` and `make test` are built with, the same for both, so that
+# neither builds what the other has: the points at which tests kill a process.
+# Releases are built without them.
+FEATURES := --features crash-points
 
 .PHONY: help
 help: ## Show this list.
@@ -48,11 +52,16 @@ demo: tools build ## See money move through the running mesh.
 verify: tools build ## Check every invariant on the mesh's data.
 	@$(DEVMESH) verify
 
+.PHONY: bench
+bench: tools ## Measure the ledger's speed; BENCH_QUICK=1, BENCH_SECONDS and BENCH_RUNS shorten it.
+	@$(CARGO) build --package bursar-devmesh >&2
+	@$(DEVMESH) bench
+
 # Checks -----------------------------------------------------------------------
 
 .PHONY: test
 test: lint build-tests ## Lint, then every test, with servers and a mesh of their own.
-	$(DEVMESH) test-servers -- $(DEVMESH) with-mesh -- $(CARGO) test --workspace --no-fail-fast
+	$(DEVMESH) test-servers -- $(DEVMESH) with-mesh -- $(CARGO) test --workspace $(FEATURES) --no-fail-fast
 
 .PHONY: lint
 lint: tools build-tests ## Format, clippy, contract, directions, licences.
@@ -61,7 +70,7 @@ lint: tools build-tests ## Format, clippy, contract, directions, licences.
 	shared/devmesh/tools/buf-breaking.sh
 	$(DEVMESH) directions
 	$(TOOLS)/cargo-deny --log-level warn check bans licenses sources
-	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	$(CARGO) clippy --workspace --all-targets $(FEATURES) -- --deny warnings
 
 .PHONY: advisories
 advisories: tools ## Look for known vulnerabilities (needs the advisory database).
@@ -79,12 +88,12 @@ sqlx-prepare: tools $(DEVMESH) ## Write the offline data of the checked queries 
 
 .PHONY: build
 build: ## Build every program of the mesh.
-	@$(CARGO) build --workspace --bins >&2
+	@$(CARGO) build --workspace --bins $(FEATURES) >&2
 
 # The programs and the tests in one go, so that both share every dependency.
 .PHONY: build-tests
 build-tests:
-	$(CARGO) build --workspace --bins --tests
+	$(CARGO) build --workspace --bins --tests $(FEATURES)
 
 .PHONY: tools
 tools: ## Install the pinned tools into .tools (the other targets do it by themselves).

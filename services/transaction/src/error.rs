@@ -190,6 +190,15 @@ fn failed(reason: FailureReason, message: String, subject: &str) -> StatusBuilde
         FailureReason::Refused(RefusalReason::BalanceOverflow) => {
             precondition(ErrorReason::BalanceOverflow, message)
         }
+        FailureReason::Refused(RefusalReason::SingleLimitExceeded) => {
+            precondition(ErrorReason::SingleLimitExceeded, message)
+        }
+        FailureReason::Refused(RefusalReason::DailyLimitExceeded) => {
+            precondition(ErrorReason::DailyLimitExceeded, message)
+        }
+        FailureReason::Refused(RefusalReason::MonthlyLimitExceeded) => {
+            precondition(ErrorReason::MonthlyLimitExceeded, message)
+        }
         FailureReason::ProviderDeclined => precondition(ErrorReason::ProviderDeclined, message),
         FailureReason::ProviderNeverReceived => {
             precondition(ErrorReason::ProviderNeverReceived, message)

@@ -214,7 +214,7 @@ fn message(posting: &Posting) -> contract::Posting {
         legs: posting
             .legs
             .iter()
-            .map(|leg| leg_message(leg, posting.currency_code))
+            .map(|leg| leg_message(posting, leg))
             .collect(),
         // A repeated posting must be the same to the last byte.
         effective_at: None,
@@ -222,8 +222,11 @@ fn message(posting: &Posting) -> contract::Posting {
     }
 }
 
-fn leg_message(leg: &Leg, currency_code: &str) -> contract::Leg {
+fn leg_message(posting: &Posting, leg: &Leg) -> contract::Leg {
+    let currency_code = posting.currency_code;
     let bucket = match leg.bucket {
+        // A transfer may be paid with bonus money, a withdrawal may not.
+        Bucket::Available if posting.kind == PostingKind::Transfer => contract::Bucket::Spendable,
         Bucket::Available => contract::Bucket::Available,
         Bucket::Held => contract::Bucket::Held,
     };
@@ -265,6 +268,7 @@ fn hold_message(hold: Hold) -> HoldReference {
     HoldReference {
         hold_id: hold.id.to_string(),
         action: action.into(),
+        ..HoldReference::default()
     }
 }
 
@@ -282,8 +286,8 @@ fn read(posting: &Posting, result: Option<PostingResult>) -> Reply {
 }
 
 fn posted(applied: &PostingApplied) -> Option<Posted> {
-    // The second leg is the side that the money reaches.
-    let reached = applied.legs.get(1)?;
+    // The last entry is the side that the money reaches.
+    let reached = applied.legs.last()?;
     Some(Posted {
         recorded_at: time(applied.recorded_at.as_ref()?)?,
         beneficiary: reached.owner_user_id.parse().ok(),
@@ -304,13 +308,22 @@ fn rejection(posting: &Posting, rejected: &PostingRejected) -> Reply {
         RejectionReason::WalletFrozen => refused(RefusalReason::WalletFrozen),
         RejectionReason::WalletClosed => refused(RefusalReason::WalletClosed),
         RejectionReason::BalanceOverflow => refused(RefusalReason::BalanceOverflow),
+        RejectionReason::SingleLimitExceeded => refused(RefusalReason::SingleLimitExceeded),
+        RejectionReason::DailyLimitExceeded => refused(RefusalReason::DailyLimitExceeded),
+        RejectionReason::MonthlyLimitExceeded => refused(RefusalReason::MonthlyLimitExceeded),
         RejectionReason::Unbalanced => Reply::Faulted(LedgerFault::Unbalanced),
         RejectionReason::PostingIdReused => Reply::Faulted(LedgerFault::PostingIdReused),
         RejectionReason::HoldNotFound => Reply::Faulted(LedgerFault::HoldNotFound),
         RejectionReason::HoldNotActive => Reply::Faulted(LedgerFault::HoldNotActive),
         RejectionReason::HoldMismatch => Reply::Faulted(LedgerFault::HoldMismatch),
-        RejectionReason::BatchRejected | RejectionReason::Unspecified => {
-            Reply::Faulted(LedgerFault::Unexplained)
-        }
+        RejectionReason::HoldManaged => Reply::Faulted(LedgerFault::HoldMismatch),
+        // Its holds do not expire, and it names no bonus money.
+        RejectionReason::HoldExpired
+        | RejectionReason::GrantNotFound
+        | RejectionReason::GrantNotActive
+        | RejectionReason::GrantMismatch
+        | RejectionReason::GrantCapExceeded
+        | RejectionReason::BatchRejected
+        | RejectionReason::Unspecified => Reply::Faulted(LedgerFault::Unexplained),
     }
 }

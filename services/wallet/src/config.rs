@@ -1,8 +1,12 @@
 //! The service's own settings.
 
+use std::time::Duration;
+
 use anyhow::{Context, ensure};
 use bursar_money::Currency;
 use serde::Deserialize;
+
+use crate::domain::book::SpendOrder;
 
 /// The most postings that one call may bring; the contract's bound.
 const MAX_CALL_POSTINGS: u32 = 1_000;
@@ -20,6 +24,35 @@ pub struct Settings {
     /// that are refused at once.
     #[serde(default = "default_queued_postings")]
     pub ledger_max_postings: u32,
+    /// How often holds whose time is over are looked for at least, in milliseconds.
+    #[serde(default = "default_hold_expiry_interval_ms")]
+    hold_expiry_interval_ms: u64,
+    /// From which money transfers are paid first.
+    #[serde(default)]
+    pub bonus_spend_order: BonusSpendOrder,
+}
+
+/// From which bucket spendable money is taken first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum BonusSpendOrder {
+    /// From bonus money, as long as there is some.
+    #[default]
+    BonusFirst,
+    /// From available money, and from bonus money when that does not suffice.
+    AvailableFirst,
+    /// From available money only: bonus money has to be converted first.
+    Never,
+}
+
+impl From<BonusSpendOrder> for SpendOrder {
+    fn from(order: BonusSpendOrder) -> Self {
+        match order {
+            BonusSpendOrder::BonusFirst => Self::BonusFirst,
+            BonusSpendOrder::AvailableFirst => Self::AvailableFirst,
+            BonusSpendOrder::Never => Self::AvailableOnly,
+        }
+    }
 }
 
 fn default_currency() -> String {
@@ -30,6 +63,9 @@ fn default_wallets_per_user() -> u32 {
 }
 fn default_queued_postings() -> u32 {
     8_192
+}
+fn default_hold_expiry_interval_ms() -> u64 {
+    2_000
 }
 
 impl Settings {
@@ -43,12 +79,21 @@ impl Settings {
         })
     }
 
+    /// How often holds whose time is over are looked for at least.
+    pub fn hold_expiry_interval(&self) -> Duration {
+        Duration::from_millis(self.hold_expiry_interval_ms)
+    }
+
     /// Refuses settings with which the service could not work.
     pub fn check(&self) -> anyhow::Result<()> {
         self.default_currency()?;
         ensure!(
             self.max_wallets_per_user >= 1,
             "BURSAR_MAX_WALLETS_PER_USER is 0"
+        );
+        ensure!(
+            (10..=600_000).contains(&self.hold_expiry_interval_ms),
+            "BURSAR_HOLD_EXPIRY_INTERVAL_MS is not between 10 and 600000"
         );
         ensure!(
             self.ledger_max_postings >= MAX_CALL_POSTINGS,

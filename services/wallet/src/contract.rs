@@ -7,6 +7,8 @@
 
 mod enums;
 pub(crate) mod event;
+pub(crate) mod hold;
+pub(crate) mod limit;
 pub(crate) mod posting;
 pub(crate) mod wallet;
 
@@ -14,7 +16,7 @@ use prost_types::Timestamp;
 use time::OffsetDateTime;
 
 /// An instant as the contract has it.
-fn timestamp(instant: OffsetDateTime) -> Timestamp {
+pub(crate) fn timestamp(instant: OffsetDateTime) -> Timestamp {
     Timestamp {
         seconds: instant.unix_timestamp(),
         // Less than a billion.

@@ -7,9 +7,14 @@
 //! tested with as many random histories as one likes.
 
 pub mod batch;
+pub mod bonus;
 pub mod book;
+pub mod campaign;
 pub mod decide;
 pub mod hold;
+pub mod hold_order;
+pub mod life;
+pub mod limit;
 pub mod posting;
 pub mod wallet;
 

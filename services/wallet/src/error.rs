@@ -1,22 +1,33 @@
 //! What can go wrong, and what its callers are told.
 
+mod bonus;
+mod refusal;
+
 use std::time::Duration;
 
+use bursar_aip::id::WalletId;
 use bursar_aip::idempotency;
 use bursar_aip::page::PageTokenInvalid;
 use bursar_contracts::r#type::v1::ErrorReason as CommonReason;
 use bursar_contracts::wallet::v1::ErrorReason;
 use bursar_server::database;
-use bursar_status::StatusBuilder;
+use bursar_status::{Reason, StatusBuilder};
 use tonic::{Code, Status};
+
+use crate::domain::posting::RejectionReason;
+
+pub use bonus::BonusError;
 
 /// How long a caller should wait when the ledger's queue is full. The queue
 /// empties in a fraction of it.
 const OVERLOADED_RETRY_AFTER: Duration = Duration::from_millis(200);
 /// How long a caller should wait when the database could not be reached.
 const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a caller should wait when others were quicker again and again.
+const CONTENDED_RETRY_AFTER: Duration = Duration::from_millis(100);
 
-/// Why a call failed. Refused postings are not among these: they are answers.
+/// Why a call failed. To `PostBatch` refused postings are none of these: there
+/// they are answers.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such wallet, or the caller may not know of it.
@@ -27,6 +38,69 @@ pub enum Error {
     WalletLimitReached {
         /// How many that is.
         limit: u32,
+    },
+    /// The ledger refused the posting of one of wallet's own operations.
+    #[error("the posting was refused: {reason:?}")]
+    Rejected {
+        /// Why.
+        reason: RejectionReason,
+        /// The wallet at fault, if one is.
+        wallet: Option<WalletId>,
+    },
+    /// There is no such hold, or the caller may not know of it.
+    #[error("no such hold")]
+    HoldNotFound,
+    /// More was to be captured than remains of the hold.
+    #[error("only {remaining} minor units remain of the hold")]
+    CaptureExceedsHold {
+        /// What remains, in minor units.
+        remaining: i64,
+    },
+    /// The hold changed between reading and posting, as often as it was tried.
+    #[error("the hold changed again and again")]
+    HoldContended,
+    /// The wallet is frozen.
+    #[error("the wallet is frozen")]
+    WalletFrozen {
+        /// The wallet.
+        wallet: WalletId,
+    },
+    /// The wallet is closed.
+    #[error("the wallet is closed")]
+    WalletClosed {
+        /// The wallet.
+        wallet: WalletId,
+    },
+    /// The wallet has money, or owes some.
+    #[error("the wallet is not empty")]
+    WalletNotEmpty {
+        /// The wallet.
+        wallet: WalletId,
+    },
+    /// The wallet is one of the platform's own, which nobody freezes or closes.
+    #[error("the wallet is one of the platform's own")]
+    SystemWallet {
+        /// The wallet.
+        wallet: WalletId,
+    },
+    /// The wallet owes more than the credit limit would be.
+    #[error("the wallet owes more than that")]
+    CreditLimitInUse {
+        /// The wallet.
+        wallet: WalletId,
+        /// Its available balance in minor units, below zero.
+        available: i64,
+    },
+    /// The call about bonus money failed.
+    #[error(transparent)]
+    Bonus(#[from] BonusError),
+    /// A field is not what it must be at this time.
+    #[error("{field}: {description}")]
+    FieldInvalid {
+        /// Its path.
+        field: &'static str,
+        /// What is wrong with it.
+        description: &'static str,
     },
     /// The currency is none that the platform knows.
     #[error("not an active ISO 4217 currency code")]
@@ -59,6 +133,36 @@ pub enum Error {
     Database(#[from] sqlx::Error),
 }
 
+impl Error {
+    /// Whether this is an answer for good, which the duplicates of a call with
+    /// an idempotency key get again. All else may go otherwise the next time.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Rejected { reason, .. } => refusal::is_definite(*reason),
+            Self::Bonus(error) => error.is_refusal(),
+            Self::WalletNotFound
+            | Self::WalletLimitReached { .. }
+            | Self::HoldNotFound
+            | Self::CaptureExceedsHold { .. }
+            | Self::WalletFrozen { .. }
+            | Self::WalletClosed { .. }
+            | Self::WalletNotEmpty { .. }
+            | Self::SystemWallet { .. }
+            | Self::CreditLimitInUse { .. }
+            | Self::CurrencyUnsupported { .. } => true,
+            Self::HoldContended
+            | Self::FieldInvalid { .. }
+            | Self::PageToken(_)
+            | Self::KeyReused
+            | Self::KeyInUse
+            | Self::LedgerOverloaded
+            | Self::LedgerTooLate
+            | Self::LedgerUnavailable
+            | Self::Database(_) => false,
+        }
+    }
+}
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let message = error.to_string();
@@ -74,6 +178,39 @@ impl From<Error> for Status {
             .metadata("limit", limit.to_string())
             .quota("wallets of the user", message)
             .into(),
+            Error::Rejected { reason, wallet } => refusal::status(reason, wallet),
+            Error::HoldNotFound => {
+                StatusBuilder::new(Code::NotFound, ErrorReason::HoldNotFound, message).into()
+            }
+            Error::CaptureExceedsHold { remaining } => {
+                unmet(ErrorReason::CaptureExceedsHold, message, "hold")
+                    .metadata("remaining_minor", remaining.to_string())
+                    .into()
+            }
+            Error::HoldContended => refusal::contended(),
+            Error::WalletFrozen { wallet } => {
+                of_wallet(ErrorReason::WalletFrozen, message, wallet).into()
+            }
+            Error::WalletClosed { wallet } => {
+                of_wallet(ErrorReason::WalletClosed, message, wallet).into()
+            }
+            Error::WalletNotEmpty { wallet } => {
+                of_wallet(ErrorReason::WalletNotEmpty, message, wallet).into()
+            }
+            Error::SystemWallet { wallet } => {
+                of_wallet(ErrorReason::SystemWallet, message, wallet).into()
+            }
+            Error::CreditLimitInUse { wallet, available } => {
+                of_wallet(ErrorReason::CreditLimitInUse, message, wallet)
+                    .metadata("available_minor", available.to_string())
+                    .into()
+            }
+            Error::Bonus(error) => error.into(),
+            Error::FieldInvalid { field, description } => {
+                StatusBuilder::new(Code::InvalidArgument, CommonReason::InvalidField, message)
+                    .field(field, description)
+                    .into()
+            }
             Error::CurrencyUnsupported { field } => StatusBuilder::new(
                 Code::InvalidArgument,
                 CommonReason::CurrencyUnsupported,
@@ -104,4 +241,19 @@ impl From<Error> for Status {
             Error::Database(error) => database::status(&error),
         }
     }
+}
+
+/// A state that does not allow what was asked for.
+fn unmet(reason: ErrorReason, message: String, subject: &str) -> StatusBuilder {
+    StatusBuilder::new(Code::FailedPrecondition, reason, message.clone()).precondition(
+        reason.name(),
+        subject,
+        message,
+    )
+}
+
+/// The same of a wallet.
+fn of_wallet(reason: ErrorReason, message: String, wallet: WalletId) -> StatusBuilder {
+    let wallet = wallet.to_string();
+    unmet(reason, message, &wallet).metadata("wallet_id", wallet.clone())
 }

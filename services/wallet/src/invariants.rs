@@ -6,7 +6,7 @@
 use bursar_server::Invariant;
 
 /// The rules, by their numbers in the platform's list.
-pub const INVARIANTS: [Invariant; 14] = [
+pub const INVARIANTS: [Invariant; 19] = [
     Invariant {
         number: 1,
         name: "all entries sum to zero in each currency",
@@ -68,6 +68,33 @@ pub const INVARIANTS: [Invariant; 14] = [
                   OR wallets.tenant_id <> entries.tenant_id",
     },
     Invariant {
+        number: 3,
+        name: "what a campaign was funded is what is left and what was granted, less what expired",
+        sql: "SELECT bonus_campaigns.id, wallets.available, moved.funded, moved.given,
+                  moved.taken_back, grants.granted, grants.expired
+              FROM bonus_campaigns
+              JOIN wallets ON wallets.id = bonus_campaigns.budget_wallet_id
+              LEFT JOIN (
+                  SELECT entries.wallet_id,
+                      sum(amount) FILTER (WHERE kind = 'bonus_funding') AS funded,
+                      -sum(amount) FILTER (WHERE kind = 'bonus_grant') AS given,
+                      sum(amount) FILTER (WHERE kind = 'bonus_expiry') AS taken_back
+                  FROM entries JOIN postings ON postings.id = entries.posting_id
+                  WHERE entries.wallet_id IN (SELECT budget_wallet_id FROM bonus_campaigns)
+                  GROUP BY entries.wallet_id
+              ) AS moved ON moved.wallet_id = wallets.id
+              LEFT JOIN (
+                  SELECT campaign_id, sum(amount) AS granted,
+                      sum(returned) FILTER (WHERE status = 'expired') AS expired
+                  FROM bonus_grants
+                  GROUP BY campaign_id
+              ) AS grants ON grants.campaign_id = bonus_campaigns.id
+              WHERE coalesce(moved.funded, 0) <> wallets.available
+                      + coalesce(grants.granted, 0) - coalesce(grants.expired, 0)
+                  OR coalesce(moved.given, 0) <> coalesce(grants.granted, 0)
+                  OR coalesce(moved.taken_back, 0) <> coalesce(grants.expired, 0)",
+    },
+    Invariant {
         number: 4,
         name: "no user's wallet is below its floor, and no held or bonus money is negative",
         sql: "SELECT id, available, held, bonus
@@ -82,6 +109,26 @@ pub const INVARIANTS: [Invariant; 14] = [
               WHERE bucket IN ('held', 'bonus') AND balance_after < 0",
     },
     Invariant {
+        number: 4,
+        name: "no campaign's budget is overdrawn, or may be",
+        sql: "SELECT bonus_campaigns.id, wallets.available, wallets.min_available
+              FROM bonus_campaigns
+              LEFT JOIN wallets ON wallets.id = bonus_campaigns.budget_wallet_id
+              WHERE wallets.available IS NULL
+                  OR wallets.available < 0
+                  OR wallets.min_available <> 0",
+    },
+    Invariant {
+        number: 4,
+        name: "no user was granted more than a campaign's cap",
+        sql: "SELECT bonus_grants.campaign_id, owner_user_id, sum(amount) AS granted
+              FROM bonus_grants
+              JOIN bonus_campaigns ON bonus_campaigns.id = bonus_grants.campaign_id
+              WHERE user_cap IS NOT NULL
+              GROUP BY bonus_grants.campaign_id, owner_user_id, user_cap
+              HAVING sum(amount) > user_cap",
+    },
+    Invariant {
         number: 5,
         name: "held money is the sum of the active holds",
         sql: "SELECT wallets.id, wallets.held, sums.held AS holds
@@ -93,6 +140,32 @@ pub const INVARIANTS: [Invariant; 14] = [
                   GROUP BY wallet_id
               ) AS sums ON sums.wallet_id = wallets.id
               WHERE wallets.held <> coalesce(sums.held, 0)",
+    },
+    Invariant {
+        number: 5,
+        name: "bonus money is the sum of what remains of the active grants",
+        sql: "SELECT wallets.id, wallets.bonus, sums.bonus AS grants
+              FROM wallets
+              LEFT JOIN (
+                  SELECT wallet_id, sum(remaining) AS bonus
+                  FROM bonus_grants
+                  WHERE status = 'active'
+                  GROUP BY wallet_id
+              ) AS sums ON sums.wallet_id = wallets.id
+              WHERE wallets.bonus <> coalesce(sums.bonus, 0)",
+    },
+    Invariant {
+        number: 5,
+        name: "every grant is of its campaign's budget and currency, and of its wallet's owner",
+        sql: "SELECT bonus_grants.id
+              FROM bonus_grants
+              LEFT JOIN bonus_campaigns ON bonus_campaigns.id = bonus_grants.campaign_id
+              LEFT JOIN wallets ON wallets.id = bonus_grants.wallet_id
+              WHERE bonus_campaigns.budget_wallet_id IS DISTINCT FROM bonus_grants.budget_wallet_id
+                  OR bonus_campaigns.tenant_id IS DISTINCT FROM bonus_grants.tenant_id
+                  OR bonus_campaigns.currency IS DISTINCT FROM wallets.currency
+                  OR wallets.owner_user_id IS DISTINCT FROM bonus_grants.owner_user_id
+                  OR wallets.tenant_id IS DISTINCT FROM bonus_grants.tenant_id",
     },
     Invariant {
         number: 6,

@@ -31,6 +31,8 @@ pub mod jobs;
 mod rpc;
 pub mod store;
 
+use bursar_contracts::wallet::v1::bonus_service_server::BonusServiceServer;
+use bursar_contracts::wallet::v1::hold_service_server::HoldServiceServer;
 use bursar_contracts::wallet::v1::ledger_service_server::LedgerServiceServer;
 use bursar_contracts::wallet::v1::wallet_service_server::WalletServiceServer;
 use bursar_server::{Assembly, Definition, Job, Migrations, Start};
@@ -38,7 +40,7 @@ use tonic::service::Routes;
 
 use crate::config::Settings;
 use crate::invariants::INVARIANTS;
-use crate::rpc::{Postings, Wallets};
+use crate::rpc::{Bonus, Holds, Postings, Wallets};
 
 /// The migrations of this crate.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -83,12 +85,32 @@ async fn assemble(start: Start) -> anyhow::Result<Assembly> {
         pool: start.pool.clone(),
         max_per_user: settings.max_wallets_per_user,
     };
+    let holds = Holds {
+        pool: start.pool.clone(),
+        ledger: ledger.clone(),
+    };
+    let hold_expiry = jobs::hold_expiry::run(
+        start.pool.clone(),
+        ledger.clone(),
+        settings.hold_expiry_interval(),
+        start.shutdown.clone(),
+    );
+    let bonus = Bonus {
+        pool: start.pool.clone(),
+        ledger: ledger.clone(),
+    };
+    let bonus_job = jobs::bonus::run(start.pool.clone(), ledger.clone(), start.shutdown.clone());
     let postings = Postings {
         pool: start.pool.clone(),
         ledger,
     };
     let mut jobs = vec![
-        Job::new("writers", jobs::writer::run(inbox, start.pool.clone())),
+        Job::new(
+            "writers",
+            jobs::writer::run(inbox, start.pool.clone(), settings.bonus_spend_order.into()),
+        ),
+        Job::new("hold expiry", hold_expiry),
+        Job::new("bonus", bonus_job),
         Job::new(
             "cleanup",
             jobs::cleanup::run(start.pool.clone(), start.shutdown.clone()),
@@ -101,6 +123,8 @@ async fn assemble(start: Start) -> anyhow::Result<Assembly> {
         tracing::warn!("BURSAR_REDIS_EVENTS_URL is not set; new users get no first wallet");
     }
     let routes = Routes::new(WalletServiceServer::new(wallets))
+        .add_service(BonusServiceServer::new(bonus))
+        .add_service(HoldServiceServer::new(holds))
         .add_service(LedgerServiceServer::new(postings));
     Ok(Assembly {
         routes: Some(routes),

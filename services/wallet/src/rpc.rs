@@ -3,11 +3,27 @@
 //! deadline and the shape of the request were settled before it runs.
 
 mod batch_get_wallets;
+mod bonus;
+mod capture_hold;
+mod close_wallet;
 mod create_wallet;
+mod freeze_wallet;
+mod get_hold;
+mod get_spending_limits;
 mod get_wallet;
+mod hold;
+mod hold_service;
+mod life;
 mod list_entries;
+mod list_holds;
 mod list_wallets;
+pub(crate) mod once;
+mod place_hold;
 mod post_batch;
+mod set_credit_limit;
+mod set_spending_limits;
+mod unfreeze_wallet;
+mod void_hold;
 
 use bursar_aip::id::UserId;
 use bursar_auth::Reach;
@@ -17,7 +33,10 @@ use bursar_contracts::wallet::v1::wallet_service_server::WalletService;
 use sqlx::PgPool;
 use tonic::{Request, Response, Status};
 
+pub(crate) use self::hold_service::Holds;
 use crate::jobs::queue::Ledger;
+
+pub(crate) use bonus::Bonus;
 
 /// Users' wallets.
 pub(crate) struct Wallets {
@@ -55,6 +74,48 @@ impl WalletService for Wallets {
         request: Request<proto::ListEntriesRequest>,
     ) -> Result<Response<proto::ListEntriesResponse>, Status> {
         list_entries::handle(self, request).await
+    }
+
+    async fn freeze_wallet(
+        &self,
+        request: Request<proto::FreezeWalletRequest>,
+    ) -> Result<Response<proto::FreezeWalletResponse>, Status> {
+        freeze_wallet::handle(self, request).await
+    }
+
+    async fn unfreeze_wallet(
+        &self,
+        request: Request<proto::UnfreezeWalletRequest>,
+    ) -> Result<Response<proto::UnfreezeWalletResponse>, Status> {
+        unfreeze_wallet::handle(self, request).await
+    }
+
+    async fn close_wallet(
+        &self,
+        request: Request<proto::CloseWalletRequest>,
+    ) -> Result<Response<proto::CloseWalletResponse>, Status> {
+        close_wallet::handle(self, request).await
+    }
+
+    async fn set_credit_limit(
+        &self,
+        request: Request<proto::SetCreditLimitRequest>,
+    ) -> Result<Response<proto::SetCreditLimitResponse>, Status> {
+        set_credit_limit::handle(self, request).await
+    }
+
+    async fn set_spending_limits(
+        &self,
+        request: Request<proto::SetSpendingLimitsRequest>,
+    ) -> Result<Response<proto::SetSpendingLimitsResponse>, Status> {
+        set_spending_limits::handle(self, request).await
+    }
+
+    async fn get_spending_limits(
+        &self,
+        request: Request<proto::GetSpendingLimitsRequest>,
+    ) -> Result<Response<proto::GetSpendingLimitsResponse>, Status> {
+        get_spending_limits::handle(self, request).await
     }
 }
 

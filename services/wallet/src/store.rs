@@ -5,8 +5,13 @@
 //! Isolation is READ COMMITTED throughout: what must not change between reading
 //! and writing is locked, and what must happen once has a unique constraint.
 
+pub mod bonus_grants;
+pub mod bonus_spending;
+pub mod campaigns;
 pub mod entries;
+pub mod holds;
 pub mod ledger;
+pub mod life;
 mod names;
 pub mod wallets;
 pub mod write;

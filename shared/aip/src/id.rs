@@ -34,6 +34,12 @@ pub type TransactionId = Id<Transaction>;
 pub type HoldId = Id<Hold>;
 /// The id of a ticket.
 pub type TicketId = Id<Ticket>;
+/// The id of a bonus campaign.
+pub type CampaignId = Id<Campaign>;
+/// The id of bonus money that was granted.
+pub type GrantId = Id<Grant>;
+/// The id of an account at a provider.
+pub type ProviderAccountId = Id<ProviderAccount>;
 
 /// What an id names. The types that implement it have no values.
 pub trait Kind: Copy + fmt::Debug + Ord + Hash + Send + Sync + 'static {
@@ -87,6 +93,30 @@ pub enum Ticket {}
 
 impl Kind for Ticket {
     const PREFIX: &'static str = "tkt_";
+}
+
+/// Names bonus campaigns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Campaign {}
+
+impl Kind for Campaign {
+    const PREFIX: &'static str = "bcp_";
+}
+
+/// Names grants of bonus money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Grant {}
+
+impl Kind for Grant {
+    const PREFIX: &'static str = "bgr_";
+}
+
+/// Names accounts at providers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProviderAccount {}
+
+impl Kind for ProviderAccount {
+    const PREFIX: &'static str = "pac_";
 }
 
 /// The id of a `K`. Ids order as their UUIDs do, which is also how PostgreSQL

@@ -43,6 +43,9 @@ pub struct Intent {
     pub rate_limits: bool,
     /// Whether PostgreSQL waits for the disk. Only throwaway databases do not.
     pub durable: bool,
+    /// Settings of PostgreSQL besides the usual ones.
+    #[serde(default)]
+    pub postgres: Vec<(String, String)>,
     /// The bootstrap administrator.
     pub admin: BootstrapAdmin,
     /// Variables handed on from the environment of `up`.

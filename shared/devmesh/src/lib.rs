@@ -7,10 +7,12 @@
 //! - [`supervisor`] keeps them running, and the [`guardian`] keeps it running;
 //! - [`process`] has the rules by which nothing runs twice or is killed by mistake;
 //! - [`mesh`] is a mesh as a test holds it;
+//! - [`bench`] measures how fast it is;
 //! - [`demo`] and [`verify`] show and prove that it works;
 //! - [`directions`] checks who may use whom;
 //! - [`commands`] are what people ask for.
 
+pub mod bench;
 pub mod checkout;
 pub mod commands;
 pub mod demo;

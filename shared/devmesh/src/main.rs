@@ -17,7 +17,7 @@ use bursar_devmesh::commands::up::{DEFAULT_GATEWAY_PORT, Progress, UpOptions, up
 use bursar_devmesh::home::Home;
 use bursar_devmesh::intent::{Intent, Scope};
 use bursar_devmesh::process::launch::{EXIT_ALREADY_RUNNING, Launch, launch};
-use bursar_devmesh::{demo, directions, guardian, supervisor, verify};
+use bursar_devmesh::{bench, demo, directions, guardian, supervisor, verify};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The local mesh of Bursar: four services, their databases and the gateway.
@@ -104,6 +104,8 @@ enum Command {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
+    /// Measure the ledger against a reference; see `BENCH_*` in the README.
+    Bench,
     /// Check who uses whom: services, shared crates, layers.
     Directions,
     /// Write the offline data of the checked queries.
@@ -251,6 +253,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 runtime()?.block_on(with_mesh(&guest, limited))?,
             ));
         }
+        Command::Bench => {
+            let settings = bench::Settings::from_environment()?;
+            runtime()?.block_on(bench::run(&settings, &mut io::stdout()))?;
+        }
         Command::Directions => return run_directions(),
         Command::SqlxPrepare { crates, check } => return run_sqlx_prepare(&crates, check),
         Command::Supervise { home } => {
@@ -294,6 +300,7 @@ fn run_up(home: PathBuf, port: u16, rate_limits: Switch) -> anyhow::Result<()> {
         gateway_port: (port != 0).then_some(port),
         rate_limits: Some(matches!(rate_limits, Switch::On)),
         durable: true,
+        postgres: Vec::new(),
         owner: None,
     };
     let (home, observed) = runtime()?.block_on(up(&options, show))?;

@@ -34,6 +34,8 @@ pub struct MeshOptions {
     pub rate_limits: bool,
     /// Whether PostgreSQL waits for the disk; the services insist on it.
     pub durable: bool,
+    /// Settings of PostgreSQL besides the usual ones.
+    pub postgres: Vec<(String, String)>,
 }
 
 impl MeshOptions {
@@ -44,6 +46,7 @@ impl MeshOptions {
             scope: Scope::Mesh,
             rate_limits: false,
             durable: true,
+            postgres: Vec::new(),
         }
     }
 
@@ -54,6 +57,7 @@ impl MeshOptions {
             scope: Scope::Servers,
             rate_limits: false,
             durable: true,
+            postgres: Vec::new(),
         }
     }
 }
@@ -273,6 +277,7 @@ impl Mesh {
             gateway_port: None,
             rate_limits: Some(options.rate_limits),
             durable: options.durable,
+            postgres: options.postgres,
             owner: Some(ProcessId::own()?),
         })
     }

@@ -218,7 +218,7 @@ fn postgres(cluster: &Cluster, ports: &mut Ports, intent: &Intent) -> anyhow::Re
     let port = ports.get_or_choose("postgres")?;
     Ok(ProcessSpec {
         name: "postgres",
-        command: cluster.server_command(port, intent.durable),
+        command: cluster.server_command(port, intent.durable, &intent.postgres),
         directory: cluster.data.clone(),
         environment: base_environment(intent),
         user: cluster.user.clone(),

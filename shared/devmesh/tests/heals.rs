@@ -93,6 +93,7 @@ async fn the_second_up_changes_nothing() {
         gateway_port: None,
         rate_limits: None,
         durable: true,
+        postgres: Vec::new(),
         owner: Some(ProcessId::own().unwrap()),
     };
     up(&options, |_| {}).await.unwrap();
@@ -117,6 +118,7 @@ async fn a_throwaway_mesh_ends_with_its_owner() {
         gateway_port: None,
         rate_limits: None,
         durable: true,
+        postgres: Vec::new(),
         owner: ProcessId::of(i32::try_from(owner.id()).unwrap()),
     };
     let (_, observed) = up(&options, |_| {}).await.unwrap();

@@ -4,7 +4,10 @@
 //!
 //! 1. A service writes it in the transaction of what it tells: [`append`], or
 //!    [`Columns`] inside a larger statement. The table `events` only grows; a
-//!    trigger notes each new row in `outbox`.
+//!    trigger notes each new row in `outbox`. A service that writes many at once,
+//!    and holds the locks of all their aggregates, writes them as one row of
+//!    `event_batches` instead ([`append_locked`], [`BatchRow`]), noted in
+//!    `outbox_batches`. The view `event_log` has the events of both.
 //! 2. The [`relay`] of that database publishes it to the stream
 //!    `bursar:events:<source>` as a CloudEvent, at least once and, for each
 //!    aggregate, in the order of the versions. Then its outbox row goes.
@@ -15,6 +18,7 @@
 //! a gap, and version n commits after version n−1. The unique key of `events`
 //! refuses a second row of the same version, so writers that decide a version
 //! under a lock on the aggregate, or retry on that key, have it by themselves.
+//! Batches have no such key: their writers must hold the locks.
 //!
 //! Nothing here decides anything about money. An event tells what has happened;
 //! whoever needs an answer now asks the service.
@@ -57,7 +61,7 @@ mod stats;
 mod trace;
 
 pub use event::{Aggregate, Event, EventData};
-pub use log::{Columns, append};
+pub use log::{BatchRow, Columns, append, append_locked};
 pub use received::{HandlerError, Received};
 pub use stats::{Stats, UNPUBLISHED_EVENTS_SQL, VERSION_GAPS_SQL, stats};
 

@@ -1,5 +1,9 @@
 //! Writing to the event log.
 
+mod batch;
+
+pub use self::batch::{BatchRow, append_locked};
+
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;

@@ -7,7 +7,8 @@
 //!   be seen.
 //! - The first appearances of an aggregate's events are in the order of their
 //!   versions. A gate (`gate.rs`) holds an event back until the one before it is out;
-//!   a chunk enters the stream whole or not at all.
+//!   batches are in order by themselves (`batches.rs`); a chunk enters the stream
+//!   whole or not at all.
 //! - Nothing leaves the stream that a consumer group has not acknowledged.
 //! - With Redis away events stay in the outbox; what Redis lost is published
 //!   again (`recovery.rs`).
@@ -20,6 +21,7 @@
 //! just worked looks again for a short while before it sleeps, and from time to
 //! time even while it sleeps.
 
+mod batches;
 mod gate;
 mod leases;
 mod outbox;
@@ -47,7 +49,7 @@ pub struct Settings {
     pub lease: Duration,
     /// How often the outbox is looked at while nobody rings.
     pub poll_interval: Duration,
-    /// How many events of a partition are read at once.
+    /// How many events of a partition, or of the batches, are read at once.
     pub page_rows: u32,
     /// How many entries the stream keeps at least, for consumers to come.
     pub keep_entries: usize,

@@ -5,17 +5,21 @@ use sqlx::PgConnection;
 /// Events that are not published 30 seconds after they were written
 /// (invariant 10). No row is good.
 pub const UNPUBLISHED_EVENTS_SQL: &str = "
-    SELECT seq, aggregate_id, version, recorded_at
+    SELECT seq, aggregate_id, version, 1 AS events, recorded_at
     FROM outbox
     WHERE recorded_at < clock_timestamp() - interval '30 seconds'
-    ORDER BY seq";
+    UNION ALL
+    SELECT seq, NULL, NULL, events, recorded_at
+    FROM outbox_batches
+    WHERE recorded_at < clock_timestamp() - interval '30 seconds'
+    ORDER BY recorded_at";
 
 /// Aggregates whose versions do not run 1, 2, 3 without a gap (invariant 8).
 /// No row is good.
 pub const VERSION_GAPS_SQL: &str = "
     SELECT aggregate_kind, aggregate_id, count(*) AS events, min(version) AS first, \
      max(version) AS last
-    FROM events
+    FROM event_log
     GROUP BY aggregate_kind, aggregate_id
     HAVING min(version) <> 1 OR max(version) <> count(*)";
 
@@ -40,11 +44,15 @@ pub async fn stats(connection: &mut PgConnection) -> Result<Stats, sqlx::Error> 
             (SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL) AS "dead_letters!"
         FROM (
             SELECT
-                count(*) AS unpublished_events,
+                COALESCE(sum(events), 0)::bigint AS unpublished_events,
                 COALESCE(
                     (EXTRACT(EPOCH FROM clock_timestamp() - min(recorded_at)) * 1000)::bigint, 0
                 ) AS oldest_unpublished_age_ms
-            FROM outbox
+            FROM (
+                SELECT count(*) AS events, min(recorded_at) AS recorded_at FROM outbox
+                UNION ALL
+                SELECT sum(events), min(recorded_at) FROM outbox_batches
+            ) AS waiting
         ) AS outbox
         "#
     )

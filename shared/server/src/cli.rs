@@ -1,14 +1,18 @@
-//! The command line that every service has: `serve`, `migrate` and `verify`.
+//! The command line that every service has: `serve`, `migrate` and `verify`, and
+//! the commands that it adds.
 
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use sqlx::PgPool;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::definition::Definition;
+use crate::invariants::Check;
 use crate::{database, invariants, serve, telemetry};
 
 /// Everything is configured by `BURSAR_*` variables of the environment.
@@ -29,9 +33,54 @@ enum Command {
     Verify,
 }
 
+/// What a service's program can do beyond what all of them can.
+#[derive(Default)]
+pub struct Extras {
+    /// Rules that `verify` checks besides the definition's.
+    pub checks: Vec<Check>,
+    /// Further commands.
+    pub commands: Vec<ExtraCommand>,
+}
+
+type CommandFuture = Pin<Box<dyn Future<Output = anyhow::Result<ExitCode>> + Send>>;
+
+/// A command of one service.
+pub struct ExtraCommand {
+    /// Its name, its arguments and what it says about itself.
+    pub command: clap::Command,
+    /// Carries it out with its arguments and the database.
+    pub run: fn(ArgMatches, PgPool) -> CommandFuture,
+}
+
+/// What was asked for.
+enum Asked {
+    Standard(Command),
+    Extra(fn(ArgMatches, PgPool) -> CommandFuture, ArgMatches),
+}
+
+fn parse(commands: Vec<ExtraCommand>) -> Asked {
+    let mut all = Arguments::command();
+    for extra in &commands {
+        all = all.subcommand(extra.command.clone());
+    }
+    let matches = all.get_matches();
+    if let Some((name, own)) = matches.subcommand()
+        && let Some(extra) = commands.iter().find(|extra| extra.command.get_name() == name)
+    {
+        return Asked::Extra(extra.run, own.clone());
+    }
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    Asked::Standard(arguments.command.unwrap_or(Command::Serve))
+}
+
 /// The `main` of a service.
 pub fn main(definition: Definition) -> ExitCode {
-    let arguments = Arguments::parse();
+    main_with(definition, Extras::default())
+}
+
+/// The `main` of a service that can do more than all of them can.
+pub fn main_with(definition: Definition, extras: Extras) -> ExitCode {
+    let asked = parse(extras.commands);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -41,10 +90,21 @@ pub fn main(definition: Definition) -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         let _telemetry = telemetry::init(definition.name)?;
-        match arguments.command.unwrap_or(Command::Serve) {
-            Command::Serve => run(definition).await.map(|()| ExitCode::SUCCESS),
-            Command::Migrate => migrate(&definition).await.map(|()| ExitCode::SUCCESS),
-            Command::Verify => verify(&definition).await,
+        #[cfg(feature = "crash-points")]
+        if let Some(plan) = bursar_crash::arm()? {
+            tracing::warn!(?plan, "a crash point is armed");
+        }
+        match asked {
+            Asked::Standard(Command::Serve) => run(definition).await.map(|()| ExitCode::SUCCESS),
+            Asked::Standard(Command::Migrate) => {
+                migrate(&definition).await.map(|()| ExitCode::SUCCESS)
+            }
+            Asked::Standard(Command::Verify) => verify(&definition, &extras.checks).await,
+            Asked::Extra(run, matches) => {
+                let config: Config = Config::environment().extract()?;
+                let pool = database::connect(&config.database_url, 1, definition.name).await?;
+                run(matches, pool).await
+            }
         }
     });
     outcome.unwrap_or_else(|error| {
@@ -95,26 +155,34 @@ async fn migrate(definition: &Definition) -> anyhow::Result<()> {
     clippy::print_stdout,
     reason = "the command's output is for people and scripts"
 )]
-async fn verify(definition: &Definition) -> anyhow::Result<ExitCode> {
+async fn verify(definition: &Definition, checks: &[Check]) -> anyhow::Result<ExitCode> {
     let config: Config = Config::environment().extract()?;
     let pool = database::connect(&config.database_url, 1, definition.name).await?;
-    let verdicts = invariants::verify(&pool, &definition.invariants).await?;
     let mut exit = ExitCode::SUCCESS;
-    for verdict in &verdicts {
-        let invariant = verdict.invariant;
-        let result = if verdict.offending_rows == 0 {
+    let mut tell = |number: u8, name: &str, offending: usize, shown: &[String]| {
+        let result = if offending == 0 {
             "PASS".to_owned()
         } else {
             exit = ExitCode::FAILURE;
-            format!("FAIL ({} rows)", verdict.offending_rows)
+            format!("FAIL ({offending} rows)")
         };
-        println!(
-            "{:<11} {:>2}  {:<60} {result}",
-            definition.name, invariant.number, invariant.name
-        );
-        for row in &verdict.shown {
+        println!("{:<11} {number:>2}  {name:<60} {result}", definition.name);
+        for row in shown {
             println!("    {row}");
         }
+    };
+    for verdict in &invariants::verify(&pool, &definition.invariants).await? {
+        let invariant = verdict.invariant;
+        tell(
+            invariant.number,
+            invariant.name,
+            verdict.offending_rows,
+            &verdict.shown,
+        );
+    }
+    for check in checks {
+        let found = invariants::run_check(&pool, check).await?;
+        tell(check.number, check.name, found.len(), &found);
     }
     Ok(exit)
 }

@@ -38,6 +38,12 @@ pub struct Config {
     pub database_max_connections: u32,
     /// The Redis for events; without it nothing is published or consumed.
     pub redis_events_url: Option<SecretString>,
+    /// The Redis for display caches, which may evict; without it only memory caches.
+    pub redis_cache_url: Option<SecretString>,
+    /// The Redis for counters, codes and revocations; it must not evict.
+    pub redis_state_url: Option<SecretString>,
+    /// The Redis for sessions; it must not evict.
+    pub redis_sessions_url: Option<SecretString>,
     /// What the names of event streams begin with.
     #[serde(default = "default_stream_prefix")]
     pub events_stream_prefix: String,

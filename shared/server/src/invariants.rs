@@ -3,7 +3,8 @@
 //! All are asked of one snapshot, so that what is written meanwhile breaks none.
 
 use futures::TryStreamExt;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use futures::future::BoxFuture;
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
 
 /// How many offending rows are counted at most.
 const MAX_COUNTED: usize = 1000;
@@ -32,15 +33,46 @@ pub struct Verdict {
     pub shown: Vec<String>,
 }
 
-/// Checks rules one by one.
-pub async fn verify(pool: &PgPool, invariants: &[Invariant]) -> Result<Vec<Verdict>, sqlx::Error> {
+/// A rule that takes more than a query, such as a chain of hashes.
+#[derive(Clone, Copy)]
+pub struct Check {
+    /// The rule's number in the list of the platform's invariants.
+    pub number: u8,
+    /// The rule in words.
+    pub name: &'static str,
+    /// Says what breaks it, a line each; a few lines are enough. It runs in one
+    /// snapshot, in which nothing can be written.
+    pub run: for<'c> fn(&'c mut PgConnection) -> Findings<'c>,
+}
+
+/// What breaks a rule, a line each, once it was looked for.
+pub type Findings<'c> = BoxFuture<'c, Result<Vec<String>, sqlx::Error>>;
+
+/// Checks a rule that takes more than a query. Returns what breaks it.
+pub async fn run_check(pool: &PgPool, check: &Check) -> Result<Vec<String>, sqlx::Error> {
+    let mut transaction = snapshot(pool).await?;
+    let found = (check.run)(&mut transaction).await?;
+    transaction.rollback().await?;
+    Ok(found)
+}
+
+/// One snapshot for as long as it takes.
+async fn snapshot(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     let mut transaction = pool
         .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .await?;
     // A rule about everything that ever happened may take its time.
-    sqlx::query("SET LOCAL statement_timeout = 0")
-        .execute(&mut *transaction)
-        .await?;
+    sqlx::raw_sql(
+        "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0",
+    )
+    .execute(&mut *transaction)
+    .await?;
+    Ok(transaction)
+}
+
+/// Checks rules one by one.
+pub async fn verify(pool: &PgPool, invariants: &[Invariant]) -> Result<Vec<Verdict>, sqlx::Error> {
+    let mut transaction = snapshot(pool).await?;
     let mut verdicts = Vec::with_capacity(invariants.len());
     for invariant in invariants {
         verdicts.push(check(&mut transaction, *invariant).await?);

@@ -23,11 +23,12 @@ mod readiness;
 mod serve;
 mod telemetry;
 
-pub use cli::main;
+pub use bursar_crash::crash_point;
+pub use cli::{ExtraCommand, Extras, main, main_with};
 pub use config::{Config, Environment};
 pub use context::Context;
 pub use definition::{Assembly, Definition, Job, Migrations, Start};
 pub use detached::{detached, now};
-pub use invariants::{Invariant, Verdict, verify};
+pub use invariants::{Check, Findings, Invariant, Verdict, run_check, verify};
 pub use outbound::Outbound;
 pub use serve::{Running, start};

@@ -24,13 +24,19 @@ pub struct TestDatabase {
     pub owner_url: String,
     /// The address as the application role.
     pub application_url: String,
+    /// The server, as its superuser.
+    admin: PgConnectOptions,
     name: String,
 }
 
 impl TestDatabase {
     /// Makes a database with these migrations applied.
     pub async fn create(migrations: &[Migrations]) -> Self {
-        let admin = admin_options();
+        Self::create_on(admin_options(), migrations).await
+    }
+
+    /// Makes a database on a server of the test's own; `admin` is its superuser.
+    pub async fn create_on(admin: PgConnectOptions, migrations: &[Migrations]) -> Self {
         let mut connection = PgConnection::connect_with(&admin)
             .await
             .expect("the test server answers");
@@ -55,6 +61,7 @@ impl TestDatabase {
             owner: pool(&owner_url),
             owner_url,
             application_url,
+            admin,
             name,
         }
     }
@@ -63,7 +70,7 @@ impl TestDatabase {
     pub async fn superuser(&self) -> PgPool {
         PgPoolOptions::new()
             .max_connections(2)
-            .connect_with(admin_options().database(&self.name))
+            .connect_with(self.admin.clone().database(&self.name))
             .await
             .expect("the test server answers")
     }
@@ -72,6 +79,7 @@ impl TestDatabase {
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        let admin = self.admin.clone();
         // Dropping is asynchronous and the test's runtime may be about to end,
         // so it happens on a thread with a runtime of its own.
         let dropper = std::thread::spawn(move || {
@@ -80,7 +88,7 @@ impl Drop for TestDatabase {
                 .build()
                 .expect("a runtime for dropping the database");
             runtime.block_on(async {
-                let Ok(mut connection) = PgConnection::connect_with(&admin_options()).await else {
+                let Ok(mut connection) = PgConnection::connect_with(&admin).await else {
                     return;
                 };
                 let _ = sqlx::query(AssertSqlSafe(statement))
@@ -92,7 +100,8 @@ impl Drop for TestDatabase {
     }
 }
 
-fn admin_options() -> PgConnectOptions {
+/// The test server, as its superuser.
+pub(crate) fn admin_options() -> PgConnectOptions {
     crate::required("BURSAR_TEST_POSTGRES_URL")
         .parse()
         .expect("BURSAR_TEST_POSTGRES_URL is a PostgreSQL address")

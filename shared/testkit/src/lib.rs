@@ -3,13 +3,23 @@
 //!
 //! Nothing here stands in for a part of ours: the database is a real
 //! PostgreSQL (`BURSAR_TEST_POSTGRES_URL`), the services are whole, and only the
-//! issuer of tokens is the test's own.
+//! issuer of tokens is the test's own. Where a test kills, it has a process
+//! ([`TestProcess`]) or a server ([`TestPostgres`]) that nobody else uses.
 
+mod crash_points;
 mod database;
+mod leash;
+mod postgres;
+mod proc;
+mod process;
 mod service;
 mod tokens;
+mod wait;
 
+pub use crash_points::crash_points;
 pub use database::TestDatabase;
+pub use postgres::TestPostgres;
+pub use process::TestProcess;
 pub use service::TestService;
 pub use tokens::{Tokens, with_token};
 

@@ -46,30 +46,14 @@ impl TestService {
         overrides: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
         let mut settings = Map::new();
-        let mut set = |name: &str, value: Value| {
-            settings.insert(name.to_owned(), value);
-        };
-        set("environment", json!("development"));
-        set("grpc_address", json!("127.0.0.1:0"));
-        set("http_address", json!("127.0.0.1:0"));
-        set("database_url", json!(database.application_url));
-        set("jwks_url", json!(tokens.jwks_url));
-        set("identity_address", json!(tokens.identity_address));
-        set("service_client_id", json!(definition.name));
-        set("service_client_secret", json!("test-secret"));
-        set(
-            "events_stream_prefix",
-            json!(format!("test:{}:", tokens.name)),
-        );
-        set("shutdown_grace_seconds", json!(5));
-        for (name, value) in overrides {
-            let key = name.strip_prefix("BURSAR_").unwrap_or(name).to_lowercase();
+        for (name, value) in variables(definition.name, database, tokens, overrides) {
+            let key = name.strip_prefix("BURSAR_").unwrap_or(&name).to_lowercase();
             // As with a real environment, a number is a number and the rest is text.
             let value = match value.parse::<u64>() {
                 Ok(number) => json!(number),
                 Err(_) => json!(value),
             };
-            set(&key, value);
+            settings.insert(key, value);
         }
         let environment = Figment::from(Json::string(&Value::Object(settings).to_string()));
         let shutdown = CancellationToken::new();
@@ -102,6 +86,32 @@ impl TestService {
             running.stop().await;
         }
     }
+}
+
+/// The environment of a service on free ports with a test's database and tokens:
+/// variables with their values, later ones over earlier ones.
+pub(crate) fn variables(
+    service: &str,
+    database: &TestDatabase,
+    tokens: &Tokens,
+    overrides: &[(&str, &str)],
+) -> Vec<(String, String)> {
+    let stream_prefix = format!("test:{}:", tokens.name);
+    let basic = [
+        ("BURSAR_ENVIRONMENT", "development"),
+        ("BURSAR_GRPC_ADDRESS", "127.0.0.1:0"),
+        ("BURSAR_HTTP_ADDRESS", "127.0.0.1:0"),
+        ("BURSAR_DATABASE_URL", &database.application_url),
+        ("BURSAR_JWKS_URL", &tokens.jwks_url),
+        ("BURSAR_IDENTITY_ADDRESS", &tokens.identity_address),
+        ("BURSAR_SERVICE_CLIENT_ID", service),
+        ("BURSAR_SERVICE_CLIENT_SECRET", "test-secret"),
+        ("BURSAR_EVENTS_STREAM_PREFIX", &stream_prefix),
+        ("BURSAR_SHUTDOWN_GRACE_SECONDS", "5"),
+    ];
+    let all = basic.iter().chain(overrides);
+    all.map(|&(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 impl Drop for TestService {

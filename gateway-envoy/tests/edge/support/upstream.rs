@@ -292,6 +292,54 @@ impl WalletService for Played {
         self.answer(request.metadata(), wallet::ListEntriesResponse::default())
             .await
     }
+
+    async fn freeze_wallet(
+        &self,
+        request: Request<wallet::FreezeWalletRequest>,
+    ) -> Result<Response<wallet::FreezeWalletResponse>, Status> {
+        self.answer(request.metadata(), wallet::FreezeWalletResponse::default())
+            .await
+    }
+
+    async fn unfreeze_wallet(
+        &self,
+        request: Request<wallet::UnfreezeWalletRequest>,
+    ) -> Result<Response<wallet::UnfreezeWalletResponse>, Status> {
+        self.answer(request.metadata(), wallet::UnfreezeWalletResponse::default())
+            .await
+    }
+
+    async fn close_wallet(
+        &self,
+        request: Request<wallet::CloseWalletRequest>,
+    ) -> Result<Response<wallet::CloseWalletResponse>, Status> {
+        self.answer(request.metadata(), wallet::CloseWalletResponse::default())
+            .await
+    }
+
+    async fn set_credit_limit(
+        &self,
+        request: Request<wallet::SetCreditLimitRequest>,
+    ) -> Result<Response<wallet::SetCreditLimitResponse>, Status> {
+        self.answer(request.metadata(), wallet::SetCreditLimitResponse::default())
+            .await
+    }
+
+    async fn set_spending_limits(
+        &self,
+        request: Request<wallet::SetSpendingLimitsRequest>,
+    ) -> Result<Response<wallet::SetSpendingLimitsResponse>, Status> {
+        self.answer(request.metadata(), wallet::SetSpendingLimitsResponse::default())
+            .await
+    }
+
+    async fn get_spending_limits(
+        &self,
+        request: Request<wallet::GetSpendingLimitsRequest>,
+    ) -> Result<Response<wallet::GetSpendingLimitsResponse>, Status> {
+        self.answer(request.metadata(), wallet::GetSpendingLimitsResponse::default())
+            .await
+    }
 }
 
 #[tonic::async_trait]

@@ -24,6 +24,12 @@ pub enum RefusalReason {
     WalletClosed,
     /// A balance would leave the range of 64-bit integers.
     BalanceOverflow,
+    /// The wallet may not spend so much at once.
+    SingleLimitExceeded,
+    /// The wallet may not spend so much in a day.
+    DailyLimitExceeded,
+    /// The wallet may not spend so much in a month.
+    MonthlyLimitExceeded,
 }
 
 /// A refusal of the ledger.
@@ -91,13 +97,16 @@ impl Side {
 }
 
 impl RefusalReason {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 9] = [
         Self::WalletNotFound,
         Self::InsufficientFunds,
         Self::CurrencyMismatch,
         Self::WalletFrozen,
         Self::WalletClosed,
         Self::BalanceOverflow,
+        Self::SingleLimitExceeded,
+        Self::DailyLimitExceeded,
+        Self::MonthlyLimitExceeded,
     ];
 
     /// The name in the contract's `ErrorReason`, without its prefix.
@@ -109,6 +118,9 @@ impl RefusalReason {
             Self::WalletFrozen => "WALLET_FROZEN",
             Self::WalletClosed => "WALLET_CLOSED",
             Self::BalanceOverflow => "BALANCE_OVERFLOW",
+            Self::SingleLimitExceeded => "SINGLE_LIMIT_EXCEEDED",
+            Self::DailyLimitExceeded => "DAILY_LIMIT_EXCEEDED",
+            Self::MonthlyLimitExceeded => "MONTHLY_LIMIT_EXCEEDED",
         }
     }
 }
@@ -124,6 +136,9 @@ impl Refusal {
             RefusalReason::WalletFrozen => "is frozen",
             RefusalReason::WalletClosed => "is closed",
             RefusalReason::BalanceOverflow => "cannot hold so much money",
+            RefusalReason::SingleLimitExceeded => "may not spend so much at once",
+            RefusalReason::DailyLimitExceeded => "may not spend so much in a day",
+            RefusalReason::MonthlyLimitExceeded => "may not spend so much in a month",
         };
         Failure {
             reason: FailureReason::Refused(self.reason),

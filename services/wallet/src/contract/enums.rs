@@ -4,7 +4,7 @@ use bursar_contracts::wallet::v1 as proto;
 
 use crate::domain::batch::Mode;
 use crate::domain::hold::HoldAction;
-use crate::domain::posting::{PostingKind, RejectionReason};
+use crate::domain::posting::{LegBucket, PostingKind, RejectionReason};
 use crate::domain::wallet::{Bucket, SystemPurpose, WalletStatus};
 
 pub(super) fn wallet_status(status: WalletStatus) -> proto::WalletStatus {
@@ -30,7 +30,12 @@ pub(super) fn posting_kind(kind: PostingKind) -> proto::PostingKind {
         PostingKind::Hold => proto::PostingKind::Hold,
         PostingKind::HoldCapture => proto::PostingKind::HoldCapture,
         PostingKind::HoldVoid => proto::PostingKind::HoldVoid,
+        PostingKind::HoldExpiry => proto::PostingKind::HoldExpiry,
         PostingKind::Adjustment => proto::PostingKind::Adjustment,
+        PostingKind::BonusFunding => proto::PostingKind::BonusFunding,
+        PostingKind::BonusGrant => proto::PostingKind::BonusGrant,
+        PostingKind::BonusConversion => proto::PostingKind::BonusConversion,
+        PostingKind::BonusExpiry => proto::PostingKind::BonusExpiry,
     }
 }
 
@@ -48,29 +53,44 @@ pub(super) fn rejection_reason(reason: RejectionReason) -> proto::RejectionReaso
         RejectionReason::HoldNotActive => proto::RejectionReason::HoldNotActive,
         RejectionReason::HoldMismatch => proto::RejectionReason::HoldMismatch,
         RejectionReason::BatchRejected => proto::RejectionReason::BatchRejected,
+        RejectionReason::HoldExpired => proto::RejectionReason::HoldExpired,
+        RejectionReason::HoldManaged => proto::RejectionReason::HoldManaged,
+        RejectionReason::SingleLimitExceeded => proto::RejectionReason::SingleLimitExceeded,
+        RejectionReason::DailyLimitExceeded => proto::RejectionReason::DailyLimitExceeded,
+        RejectionReason::MonthlyLimitExceeded => proto::RejectionReason::MonthlyLimitExceeded,
+        RejectionReason::GrantNotFound => proto::RejectionReason::GrantNotFound,
+        RejectionReason::GrantNotActive => proto::RejectionReason::GrantNotActive,
+        RejectionReason::GrantMismatch => proto::RejectionReason::GrantMismatch,
+        RejectionReason::GrantCapExceeded => proto::RejectionReason::GrantCapExceeded,
     }
 }
 
 /// `None` for a value that validation refuses.
-pub(super) fn bucket_of(bucket: proto::Bucket) -> Option<Bucket> {
+pub(super) fn leg_bucket_of(bucket: proto::Bucket) -> Option<LegBucket> {
     match bucket {
-        proto::Bucket::Unspecified => None,
-        proto::Bucket::Available => Some(Bucket::Available),
-        proto::Bucket::Held => Some(Bucket::Held),
-        proto::Bucket::Bonus => Some(Bucket::Bonus),
+        proto::Bucket::Available => Some(Bucket::Available.into()),
+        proto::Bucket::Held => Some(Bucket::Held.into()),
+        proto::Bucket::Spendable => Some(LegBucket::Spendable),
+        proto::Bucket::Unspecified | proto::Bucket::Bonus => None,
     }
 }
 
-/// `None` for a value that validation refuses.
+/// `None` for a value that validation refuses: the kinds of wallet's own
+/// operations among them.
 pub(super) fn posting_kind_of(kind: proto::PostingKind) -> Option<PostingKind> {
     match kind {
-        proto::PostingKind::Unspecified => None,
         proto::PostingKind::Transfer => Some(PostingKind::Transfer),
         proto::PostingKind::Deposit => Some(PostingKind::Deposit),
         proto::PostingKind::Hold => Some(PostingKind::Hold),
         proto::PostingKind::HoldCapture => Some(PostingKind::HoldCapture),
         proto::PostingKind::HoldVoid => Some(PostingKind::HoldVoid),
         proto::PostingKind::Adjustment => Some(PostingKind::Adjustment),
+        proto::PostingKind::Unspecified
+        | proto::PostingKind::HoldExpiry
+        | proto::PostingKind::BonusFunding
+        | proto::PostingKind::BonusGrant
+        | proto::PostingKind::BonusConversion
+        | proto::PostingKind::BonusExpiry => None,
     }
 }
 
@@ -80,6 +100,7 @@ pub(super) fn hold_action_of(action: proto::HoldAction) -> Option<HoldAction> {
         proto::HoldAction::Unspecified => None,
         proto::HoldAction::Place => Some(HoldAction::Place),
         proto::HoldAction::Capture => Some(HoldAction::Capture),
+        proto::HoldAction::CaptureFinal => Some(HoldAction::CaptureFinal),
         proto::HoldAction::Void => Some(HoldAction::Void),
     }
 }

@@ -1,5 +1,7 @@
 //! The events that tell of wallets.
 
+pub(crate) mod life;
+
 use bursar_aip::id::WalletId;
 use bursar_contracts::wallet::v1 as proto;
 use bursar_events::{Aggregate, Event};
@@ -58,7 +60,10 @@ pub(crate) fn posted(
         owner_user_id: movement.owner.to_string(),
         currency_code: movement.currency.code().to_owned(),
         posting_id: posting.id.to_string(),
-        transaction_id: posting.transaction.to_string(),
+        transaction_id: posting
+            .transaction
+            .map(|transaction| transaction.to_string())
+            .unwrap_or_default(),
         kind: enums::posting_kind(posting.kind).into(),
         entries: movement
             .entries

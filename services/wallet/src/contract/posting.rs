@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::{enums, timestamp};
 use crate::domain::batch::{Mode, Outcome};
+use crate::domain::hold::HoldAction;
 use crate::domain::posting::{Account, HoldStep, Leg, Posting, PostingId, Recorded, Rejected};
 use crate::domain::wallet::SystemAccount;
 use crate::error::Error;
@@ -24,6 +25,8 @@ use crate::error::Error;
 /// The range of instants that the contract's timestamps have.
 const FIRST_INSTANT: OffsetDateTime = datetime!(0001-01-01 00:00 UTC);
 const LAST_INSTANT: OffsetDateTime = datetime!(9999-12-31 23:59:59.999999 UTC);
+
+const ONLY_WHEN_PLACED: &str = "may be set only when the hold is placed";
 
 /// Whether the postings of a request stand or fall together.
 pub(crate) fn mode(request: &proto::PostBatchRequest) -> Mode {
@@ -55,7 +58,10 @@ fn posting(posting: &proto::Posting, tenant: &TenantId, path: &str) -> Result<Po
     Ok(Posting {
         id: PostingId::from_uuid(id),
         tenant: tenant.clone(),
-        transaction: parse_field(&field("transaction_id"), &posting.transaction_id)?,
+        transaction: Some(parse_field(
+            &field("transaction_id"),
+            &posting.transaction_id,
+        )?),
         kind,
         legs,
         effective_at: posting
@@ -68,6 +74,7 @@ fn posting(posting: &proto::Posting, tenant: &TenantId, path: &str) -> Result<Po
             .as_ref()
             .map(|hold| hold_step(hold, &field("hold")))
             .transpose()?,
+        bonus: None,
         // The messages have no maps, so equal postings have equal encodings.
         fingerprint: idempotency::fingerprint(posting),
     })
@@ -81,7 +88,7 @@ fn leg(leg: &proto::Leg, tenant: &TenantId, path: &str) -> Result<Leg, Status> {
     };
     Ok(Leg {
         account,
-        bucket: enums::bucket_of(leg.bucket())
+        bucket: enums::leg_bucket_of(leg.bucket())
             .ok_or_else(|| invalid(&field("bucket"), "must be given"))?,
         amount: NonZeroI64::new(leg.amount_minor)
             .ok_or_else(|| invalid(&field("amount_minor"), "must not be 0"))?,
@@ -93,7 +100,10 @@ fn leg(leg: &proto::Leg, tenant: &TenantId, path: &str) -> Result<Leg, Status> {
     })
 }
 
-fn system_account(system: &proto::SystemAccount, path: &str) -> Result<SystemAccount, Status> {
+pub(crate) fn system_account(
+    system: &proto::SystemAccount,
+    path: &str,
+) -> Result<SystemAccount, Status> {
     let field = |name: &str| format!("{path}.{name}");
     Ok(SystemAccount {
         purpose: enums::system_purpose_of(system.purpose())
@@ -104,15 +114,31 @@ fn system_account(system: &proto::SystemAccount, path: &str) -> Result<SystemAcc
 }
 
 fn hold_step(hold: &proto::HoldReference, path: &str) -> Result<HoldStep, Status> {
+    let field = |name: &str| format!("{path}.{name}");
+    let action = enums::hold_action_of(hold.action())
+        .ok_or_else(|| invalid(&field("action"), "must be given"))?;
+    if action != HoldAction::Place {
+        if hold.expires_at.is_some() {
+            return Err(invalid(&field("expires_at"), ONLY_WHEN_PLACED));
+        }
+        if !hold.description.is_empty() {
+            return Err(invalid(&field("description"), ONLY_WHEN_PLACED));
+        }
+    }
     Ok(HoldStep {
-        hold: parse_field(&format!("{path}.hold_id"), &hold.hold_id)?,
-        action: enums::hold_action_of(hold.action())
-            .ok_or_else(|| invalid(&format!("{path}.action"), "must be given"))?,
+        hold: parse_field(&field("hold_id"), &hold.hold_id)?,
+        action,
+        expires_at: hold
+            .expires_at
+            .as_ref()
+            .map(|at| instant(at, &field("expires_at")))
+            .transpose()?,
+        description: hold.description.clone(),
     })
 }
 
 /// An instant of the contract, in the microseconds that the database keeps.
-fn instant(at: &Timestamp, path: &str) -> Result<OffsetDateTime, Status> {
+pub(crate) fn instant(at: &Timestamp, path: &str) -> Result<OffsetDateTime, Status> {
     OffsetDateTime::from_unix_timestamp(at.seconds)
         .ok()
         .filter(|_| (0..1_000_000_000).contains(&at.nanos))
@@ -126,14 +152,17 @@ pub(crate) fn currency(code: &str, path: String) -> Result<Currency, Status> {
     Currency::parse(code).map_err(|_| Error::CurrencyUnsupported { field: path }.into())
 }
 
-fn optional_id<K: Kind>(path: &str, text: &str) -> Result<Option<bursar_aip::id::Id<K>>, Status> {
+pub(crate) fn optional_id<K: Kind>(
+    path: &str,
+    text: &str,
+) -> Result<Option<bursar_aip::id::Id<K>>, Status> {
     if text.is_empty() {
         return Ok(None);
     }
     parse_field(path, text).map(Some)
 }
 
-fn invalid(path: &str, description: &str) -> Status {
+pub(crate) fn invalid(path: &str, description: &str) -> Status {
     StatusBuilder::new(
         Code::InvalidArgument,
         ErrorReason::InvalidField,
@@ -168,6 +197,8 @@ fn applied(recorded: &Recorded) -> proto::PostingApplied {
                 owner_user_id: leg.owner.map(|owner| owner.to_string()).unwrap_or_default(),
                 version: leg.version,
                 balance_after_minor: leg.balance_after,
+                bucket: enums::bucket(leg.bucket).into(),
+                amount_minor: leg.amount,
             })
             .collect(),
     }

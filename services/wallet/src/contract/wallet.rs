@@ -23,13 +23,17 @@ pub(crate) fn wallet(wallet: &Wallet) -> proto::Wallet {
         }),
         version: wallet.version,
         created_at: Some(timestamp(wallet.created_at)),
+        credit_limit_minor: wallet.credit_limit(),
     }
 }
 
 /// An entry for its wallet's owner.
 pub(crate) fn entry(entry: &ListedEntry) -> proto::Entry {
     proto::Entry {
-        transaction_id: entry.transaction.to_string(),
+        transaction_id: entry
+            .transaction
+            .map(|transaction| transaction.to_string())
+            .unwrap_or_default(),
         bucket: enums::bucket(entry.bucket).into(),
         amount_minor: entry.amount,
         balance_after_minor: entry.balance_after,

@@ -4,8 +4,10 @@
 //! |---|---|---|
 //! | 1. shape | the legs' amounts and currencies | UNBALANCED |
 //! | 2. wallets | each leg's wallet, in order | WALLET_NOT_FOUND, CURRENCY_MISMATCH, WALLET_CLOSED, WALLET_FROZEN |
-//! | 3. hold | the hold step against the legs | HOLD_NOT_FOUND, HOLD_NOT_ACTIVE, HOLD_MISMATCH |
-//! | 4. money | each leg applied to its bucket, in order | INSUFFICIENT_FUNDS, BALANCE_OVERFLOW |
+//! | 3. hold | the hold step against the legs | HOLD_NOT_FOUND, HOLD_MANAGED, HOLD_NOT_ACTIVE, HOLD_EXPIRED, HOLD_MISMATCH |
+//! | 4. bonus | the bonus step against the legs | GRANT_NOT_FOUND, GRANT_NOT_ACTIVE, GRANT_MISMATCH, GRANT_CAP_EXCEEDED |
+//! | 5. money | each leg applied to its bucket, in order | INSUFFICIENT_FUNDS, BALANCE_OVERFLOW |
+//! | 6. limits | what each wallet spent | SINGLE_, DAILY_, MONTHLY_LIMIT_EXCEEDED |
 //!
 //! The first refusal of the first phase that refuses is the answer. Legs are
 //! applied in order and no leg may leave its bucket below the floor, not even
@@ -20,9 +22,14 @@ use bursar_aip::id::{UserId, WalletId};
 use bursar_money::Currency;
 use time::OffsetDateTime;
 
+use self::money::Moved;
+use super::bonus::{self, BonusStep, GrantChange};
 use super::book::Book;
-use super::hold::{self, HoldChange};
-use super::posting::{Account, Leg, Posting, Recorded, RecordedLeg, Rejected, RejectionReason};
+use super::hold::{self, HoldAction, HoldChange};
+use super::limit::Allowance;
+use super::posting::{
+    Account, Leg, LegBucket, Posting, PostingKind, Recorded, RecordedLeg, Rejected, RejectionReason,
+};
 use super::wallet::{Bucket, Wallet, WalletStatus};
 
 /// One line of a wallet's ledger.
@@ -77,33 +84,53 @@ pub struct Movement {
 pub struct Applied {
     /// What the caller is told.
     pub recorded: Recorded,
-    /// The entries, one a leg in the order of the legs.
+    /// The entries in the order of the legs: one a leg, or two for a leg that
+    /// took available and bonus money.
     pub entries: Vec<Entry>,
     /// The wallets after it, each once.
     pub wallets: Vec<Wallet>,
     /// What it did to a hold.
     pub hold: Option<HoldChange>,
+    /// What it did to grants of bonus money.
+    pub grants: Vec<GrantChange>,
+    /// What is used up of the limits of wallets that have some, each once.
+    pub allowances: Vec<Allowance>,
     /// What it did to users' wallets.
     pub movements: Vec<Movement>,
 }
 
-/// Decides a posting that is not in the ledger. `now` is the time of recording.
+/// Decides a posting that is not in the ledger. It is recorded at `now`, or a
+/// little later when one of its wallets has a posting from after `now`, which
+/// the clock of another replica can bring about.
 pub fn decide(book: &Book, posting: &Posting, now: OffsetDateTime) -> Result<Applied, Rejected> {
     check_shape(&posting.legs)?;
+    let mut recorded_at = now;
     for (index, leg) in posting.legs.iter().enumerate() {
-        check_wallet(book, posting, leg).map_err(|reason| reason.at(index))?;
+        let wallet = check_wallet(book, posting, leg).map_err(|reason| reason.at(index))?;
+        recorded_at = wallet
+            .posted_at
+            .map_or(recorded_at, |at| recorded_at.max(at));
     }
-    let hold = hold::decide(book, posting)?;
-    let (entries, mut wallets) = move_money(book, &posting.legs)?;
-    let movements = wallets
-        .iter_mut()
-        .filter_map(|wallet| movement(wallet, &entries))
-        .collect();
+    let hold = hold::decide(book, posting, recorded_at)?;
+    let granted = bonus::decide(book, posting, recorded_at)?;
+    let Moved {
+        entries,
+        mut wallets,
+        spent_grants,
+    } = money::apply(book, posting, recorded_at)?;
+    let allowances = allowances(book, posting, &wallets, hold.as_ref(), recorded_at)?;
+    let mut movements = Vec::with_capacity(wallets.len());
+    for wallet in &mut wallets {
+        wallet.posted_at = Some(recorded_at);
+        movements.extend(movement(wallet, &entries));
+    }
     let legs = entries
         .iter()
         .map(|entry| RecordedLeg {
             wallet: entry.wallet,
             owner: book.wallet(entry.wallet).and_then(|wallet| wallet.owner),
+            bucket: entry.bucket,
+            amount: entry.amount,
             version: entry.version,
             balance_after: entry.balance_after,
         })
@@ -113,12 +140,14 @@ pub fn decide(book: &Book, posting: &Posting, now: OffsetDateTime) -> Result<App
             id: posting.id,
             tenant: posting.tenant.clone(),
             fingerprint: posting.fingerprint,
-            recorded_at: now,
+            recorded_at,
             legs,
         },
         entries,
         wallets,
         hold,
+        grants: granted.into_iter().chain(spent_grants).collect(),
+        allowances,
         movements,
     })
 }
@@ -138,7 +167,11 @@ fn check_shape(legs: &[Leg]) -> Result<(), Rejected> {
 }
 
 /// Phase 2: the leg's wallet is one that the posting may change so.
-fn check_wallet(book: &Book, posting: &Posting, leg: &Leg) -> Result<(), RejectionReason> {
+fn check_wallet<'a>(
+    book: &'a Book,
+    posting: &Posting,
+    leg: &Leg,
+) -> Result<&'a Wallet, RejectionReason> {
     let wallet = book
         .wallet(leg.account.wallet_id())
         .filter(|wallet| wallet.tenant == posting.tenant)
@@ -154,52 +187,73 @@ fn check_wallet(book: &Book, posting: &Posting, leg: &Leg) -> Result<(), Rejecti
     if wallet.currency != leg.currency {
         return Err(RejectionReason::CurrencyMismatch);
     }
-    let takes_spendable = leg.amount.is_negative() && leg.bucket != Bucket::Held;
+    // Bonus money whose time is over goes back, frozen or not.
+    let takes_spendable = leg.amount.is_negative()
+        && leg.bucket != LegBucket::Of(Bucket::Held)
+        && !matches!(posting.bonus, Some(BonusStep::Expire(_)));
     match wallet.status {
         WalletStatus::Closed => Err(RejectionReason::WalletClosed),
         WalletStatus::Frozen if takes_spendable => Err(RejectionReason::WalletFrozen),
-        WalletStatus::Frozen | WalletStatus::Active => Ok(()),
+        WalletStatus::Frozen | WalletStatus::Active => Ok(wallet),
     }
 }
 
-/// Phase 4: the entries, and the wallets after them.
-fn move_money(book: &Book, legs: &[Leg]) -> Result<(Vec<Entry>, Vec<Wallet>), Rejected> {
-    let mut wallets: Vec<Wallet> = Vec::with_capacity(legs.len());
-    let mut entries = Vec::with_capacity(legs.len());
-    for (index, leg) in legs.iter().enumerate() {
-        let id = leg.account.wallet_id();
-        // A posting has at most 32 legs: looking through them beats hashing.
-        let place = match wallets.iter().position(|wallet| wallet.id == id) {
-            Some(place) => place,
-            None => {
-                let before = book
-                    .wallet(id)
-                    .ok_or(RejectionReason::WalletNotFound.at(index))?;
-                wallets.push(before.clone());
-                wallets.len() - 1
-            }
+/// Phase 6: the allowances of the wallets that spent or got back what they spent.
+fn allowances(
+    book: &Book,
+    posting: &Posting,
+    wallets: &[Wallet],
+    hold: Option<&HoldChange>,
+    now: OffsetDateTime,
+) -> Result<Vec<Allowance>, Rejected> {
+    let mut changed = Vec::new();
+    for wallet in wallets.iter().filter(|wallet| wallet.has_limits) {
+        let (Some(allowance), Some(before)) = (book.allowance(wallet.id), book.wallet(wallet.id))
+        else {
+            continue;
         };
-        let wallet = &mut wallets[place];
-        let floor = wallet.floor(leg.bucket);
-        let balance = wallet.balance.of_mut(leg.bucket);
-        let after = balance
-            .checked_add(leg.amount.get())
-            .ok_or(RejectionReason::BalanceOverflow.at(index))?;
-        if leg.amount.is_negative() && after < floor {
-            return Err(RejectionReason::InsufficientFunds.at(index));
+        // Neither sum leaves the range of i128.
+        let gained = wallet.balance.spendable() - before.balance.spendable();
+        let fault = || {
+            let leg = posting
+                .legs
+                .iter()
+                .position(|leg| leg.account.wallet_id() == wallet.id);
+            move |reason| Rejected { reason, leg }
+        };
+        if spends(posting) && gained < 0 {
+            let spent = i64::try_from(-gained).unwrap_or(i64::MAX);
+            changed.push(allowance.spend(spent, now).map_err(fault())?);
+        } else if let Some(placed) = hold.and_then(|change| change.before.as_ref())
+            && placed.wallet == wallet.id
+            && gained > 0
+        {
+            let back = i64::try_from(gained).unwrap_or(i64::MAX);
+            changed.push(allowance.give_back(back, placed.placed_at, now));
         }
-        *balance = after;
-        wallet.version += 1;
-        entries.push(Entry {
-            wallet: id,
-            version: wallet.version,
-            bucket: leg.bucket,
-            amount: leg.amount.get(),
-            balance_after: after,
-            currency: wallet.currency,
-        });
     }
-    Ok((entries, wallets))
+    Ok(changed)
+}
+
+/// Whether what a posting takes from a wallet counts against its limits.
+fn spends(posting: &Posting) -> bool {
+    match (&posting.hold, posting.kind) {
+        (Some(step), _) => step.action == HoldAction::Place,
+        (None, PostingKind::Transfer) => true,
+        (
+            None,
+            PostingKind::Deposit
+            | PostingKind::Hold
+            | PostingKind::HoldCapture
+            | PostingKind::HoldVoid
+            | PostingKind::HoldExpiry
+            | PostingKind::Adjustment
+            | PostingKind::BonusFunding
+            | PostingKind::BonusGrant
+            | PostingKind::BonusConversion
+            | PostingKind::BonusExpiry,
+        ) => false,
+    }
 }
 
 /// Counts the wallet's event and says what it tells; `None` for a wallet of
@@ -227,5 +281,6 @@ fn movement(wallet: &mut Wallet, entries: &[Entry]) -> Option<Movement> {
     })
 }
 
+mod money;
 #[cfg(test)]
 mod tests;

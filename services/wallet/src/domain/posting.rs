@@ -8,6 +8,7 @@ use bursar_money::Currency;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::bonus::BonusStep;
 use super::hold::HoldAction;
 use super::wallet::{Bucket, SystemAccount};
 
@@ -50,8 +51,18 @@ pub enum PostingKind {
     HoldCapture,
     /// Money set aside before, now given back.
     HoldVoid,
+    /// Money set aside before, given back because its time is over.
+    HoldExpiry,
     /// A correction by an operator.
     Adjustment,
+    /// Money for a bonus campaign, or what was left of it.
+    BonusFunding,
+    /// Bonus money for a user.
+    BonusGrant,
+    /// Bonus money that became money that may be spent on anything.
+    BonusConversion,
+    /// Bonus money that went back because its time is over.
+    BonusExpiry,
 }
 
 /// Whose money a leg changes.
@@ -86,13 +97,30 @@ impl Account {
     }
 }
 
+/// Which part of a wallet's money a leg changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LegBucket {
+    /// This bucket.
+    Of(Bucket),
+    /// Whatever may be spent: what is taken comes from available and bonus money
+    /// in the order of the book and is recorded as one or two entries; what is
+    /// given goes to available.
+    Spendable,
+}
+
+impl From<Bucket> for LegBucket {
+    fn from(bucket: Bucket) -> Self {
+        Self::Of(bucket)
+    }
+}
+
 /// One side of a posting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leg {
     /// Whose money changes.
     pub account: Account,
-    /// The bucket that changes.
-    pub bucket: Bucket,
+    /// The part of its money that changes.
+    pub bucket: LegBucket,
     /// The change in minor units: positive into the bucket.
     pub amount: NonZeroI64,
     /// The currency that the wallet must have.
@@ -101,13 +129,29 @@ pub struct Leg {
     pub required_owner: Option<UserId>,
 }
 
-/// The hold that a posting opens or ends.
+/// The hold that a posting opens or changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldStep {
     /// The hold.
     pub hold: HoldId,
     /// What is done to it.
     pub action: HoldAction,
+    /// Until when it may be captured; only for a hold that is placed.
+    pub expires_at: Option<OffsetDateTime>,
+    /// What it is for, in words; only for a hold that is placed.
+    pub description: String,
+}
+
+impl HoldStep {
+    /// A step that changes or ends a hold.
+    pub fn on(hold: HoldId, action: HoldAction) -> Self {
+        Self {
+            hold,
+            action,
+            expires_at: None,
+            description: String::new(),
+        }
+    }
 }
 
 /// A movement of money that somebody asks for. Nothing about it is certain
@@ -118,16 +162,18 @@ pub struct Posting {
     pub id: PostingId,
     /// The tenant in whose ledger it belongs.
     pub tenant: TenantId,
-    /// The transaction it belongs to.
-    pub transaction: TransactionId,
+    /// The transaction it belongs to; `None` for wallet's own operations.
+    pub transaction: Option<TransactionId>,
     /// What it is for.
     pub kind: PostingKind,
     /// Its sides; they are applied in this order.
     pub legs: Vec<Leg>,
     /// When it counts from; the time of recording when absent.
     pub effective_at: Option<OffsetDateTime>,
-    /// The hold it opens or ends.
+    /// The hold it opens or changes.
     pub hold: Option<HoldStep>,
+    /// The bonus money that it grants, converts or takes back.
+    pub bonus: Option<BonusStep>,
     /// What tells it from another posting with its id.
     pub fingerprint: Fingerprint,
 }
@@ -158,6 +204,25 @@ pub enum RejectionReason {
     /// The legs are not what the hold's action says, or touch held money
     /// without naming a hold, or the hold to be placed exists already.
     HoldMismatch,
+    /// The hold may no longer be captured.
+    HoldExpired,
+    /// The hold belongs to a transaction, and the posting does not.
+    HoldManaged,
+    /// The wallet may not spend so much at once.
+    SingleLimitExceeded,
+    /// The wallet may not spend so much in a day.
+    DailyLimitExceeded,
+    /// The wallet may not spend so much in a month.
+    MonthlyLimitExceeded,
+    /// No such grant, or another wallet's.
+    GrantNotFound,
+    /// The grant is spent, converted or expired.
+    GrantNotActive,
+    /// The legs are not what the bonus step says, or touch bonus money without
+    /// one, or the grant to be made exists already.
+    GrantMismatch,
+    /// The user would have more of the campaign than one may.
+    GrantCapExceeded,
     /// Another posting of the same atomic call was refused.
     BatchRejected,
 }
@@ -200,7 +265,8 @@ pub struct Recorded {
     pub fingerprint: Fingerprint,
     /// When the ledger recorded it.
     pub recorded_at: OffsetDateTime,
-    /// Its sides, in the order of the request.
+    /// Its entries in the order of the request's legs, of which one that takes
+    /// spendable money may have two.
     pub legs: Vec<RecordedLeg>,
 }
 
@@ -211,15 +277,19 @@ impl Recorded {
     }
 }
 
-/// One side of a posting that is in the ledger.
+/// One entry of a posting that is in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordedLeg {
     /// The wallet.
     pub wallet: WalletId,
     /// The user it belongs to; `None` for the platform's own.
     pub owner: Option<UserId>,
-    /// The wallet's version after the leg.
+    /// The bucket that changed.
+    pub bucket: Bucket,
+    /// The change in minor units.
+    pub amount: i64,
+    /// The wallet's version after it.
     pub version: i64,
-    /// The bucket's balance after the leg, in minor units.
+    /// The bucket's balance after it, in minor units.
     pub balance_after: i64,
 }

@@ -57,6 +57,11 @@ impl Balance {
         }
     }
 
+    /// What may be spent in one way or another.
+    pub fn spendable(&self) -> i128 {
+        i128::from(self.available) + i128::from(self.bonus)
+    }
+
     /// The place of a bucket, to change it.
     pub fn of_mut(&mut self, bucket: Bucket) -> &mut i64 {
         match bucket {
@@ -91,6 +96,11 @@ pub struct Wallet {
     pub event_version: i64,
     /// When it was opened.
     pub created_at: OffsetDateTime,
+    /// When its last posting was recorded. The next is recorded no earlier, so
+    /// its entries are in the order of their times.
+    pub posted_at: Option<OffsetDateTime>,
+    /// Whether there are limits on what it spends.
+    pub has_limits: bool,
 }
 
 impl Wallet {
@@ -113,6 +123,8 @@ impl Wallet {
             version: 0,
             event_version: 1,
             created_at: now,
+            posted_at: None,
+            has_limits: false,
         }
     }
 

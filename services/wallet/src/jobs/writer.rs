@@ -29,6 +29,7 @@ use tracing::Instrument;
 use self::batch::Part;
 use super::queue::{Call, Inbox};
 use crate::domain::batch::{Mode, Outcome, system_accounts_of};
+use crate::domain::book::SpendOrder;
 use crate::error::Error;
 use crate::store::wallets::{self, SystemWallet};
 
@@ -51,7 +52,7 @@ const SESSION: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; \
     SET lock_timeout = '2s'; SET statement_timeout = '5s'";
 
 /// Writes what comes through `inbox` until nothing can come any more.
-pub async fn run(inbox: Inbox, pool: PgPool) -> anyhow::Result<()> {
+pub async fn run(inbox: Inbox, pool: PgPool, spend_order: SpendOrder) -> anyhow::Result<()> {
     let inbox = Arc::new(inbox);
     let mut writers = JoinSet::new();
     for _ in 0..WRITERS {
@@ -60,6 +61,7 @@ pub async fn run(inbox: Inbox, pool: PgPool) -> anyhow::Result<()> {
             pool: pool.clone(),
             connection: None,
             open_system_wallets: HashSet::new(),
+            spend_order,
         };
         writers.spawn(async move {
             while let Some(calls) = inbox.take().await {
@@ -82,6 +84,8 @@ struct Writer {
     connection: Option<PgConnection>,
     /// Wallets of the platform that are known to be open.
     open_system_wallets: HashSet<WalletId>,
+    /// From which bucket spendable money is taken first.
+    spend_order: SpendOrder,
 }
 
 /// Why a batch was not written.
@@ -199,7 +203,7 @@ impl Writer {
             .as_mut()
             .expect("it was made just now if there was none");
         open_system_wallets(connection, &mut self.open_system_wallets, parts).await?;
-        batch::write(connection, parts).await
+        batch::write(connection, parts, self.spend_order).await
     }
 }
 
@@ -289,11 +293,11 @@ fn is_transient(error: &sqlx::Error) -> bool {
         || is_timed_out(error)
 }
 
-/// Another batch has just used the id of a posting or hold. The next try sees it.
+/// Another batch has just used the id of a posting, hold or grant. The next try sees it.
 fn is_taken_id(error: &sqlx::Error) -> bool {
     matches!(
         database::constraint(error),
-        Some("postings_pkey" | "holds_pkey")
+        Some("postings_pkey" | "holds_pkey" | "bonus_grants_pkey")
     )
 }
 

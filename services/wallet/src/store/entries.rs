@@ -23,8 +23,8 @@ pub struct ListedEntry {
     pub posting: PostingId,
     /// What the posting was for.
     pub kind: PostingKind,
-    /// The transaction it belongs to.
-    pub transaction: TransactionId,
+    /// The transaction it belongs to; `None` for wallet's own operations.
+    pub transaction: Option<TransactionId>,
     /// When it was recorded.
     pub recorded_at: OffsetDateTime,
 }
@@ -59,7 +59,7 @@ pub async fn list(
                 balance_after: row.balance_after,
                 posting: PostingId::from_uuid(row.posting_id),
                 kind: PostingKind::from_word(&row.kind)?,
-                transaction: TransactionId::from_uuid(row.transaction_id),
+                transaction: row.transaction_id.map(TransactionId::from_uuid),
                 recorded_at: row.recorded_at,
             })
         })

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::domain::bonus::GrantStatus;
 use crate::domain::hold::{HoldAction, HoldStatus};
 use crate::domain::posting::PostingKind;
 use crate::domain::wallet::{Bucket, WalletStatus};
@@ -56,7 +57,12 @@ impl Named for PostingKind {
         Self::Hold,
         Self::HoldCapture,
         Self::HoldVoid,
+        Self::HoldExpiry,
         Self::Adjustment,
+        Self::BonusFunding,
+        Self::BonusGrant,
+        Self::BonusConversion,
+        Self::BonusExpiry,
     ];
 
     fn word(self) -> &'static str {
@@ -66,31 +72,58 @@ impl Named for PostingKind {
             Self::Hold => "hold",
             Self::HoldCapture => "hold_capture",
             Self::HoldVoid => "hold_void",
+            Self::HoldExpiry => "hold_expiry",
             Self::Adjustment => "adjustment",
+            Self::BonusFunding => "bonus_funding",
+            Self::BonusGrant => "bonus_grant",
+            Self::BonusConversion => "bonus_conversion",
+            Self::BonusExpiry => "bonus_expiry",
         }
     }
 }
 
 impl Named for HoldAction {
-    const ALL: &'static [Self] = &[Self::Place, Self::Capture, Self::Void];
+    const ALL: &'static [Self] = &[
+        Self::Place,
+        Self::Capture,
+        Self::CaptureFinal,
+        Self::Void,
+        Self::Expire,
+    ];
 
     fn word(self) -> &'static str {
         match self {
             Self::Place => "place",
             Self::Capture => "capture",
+            Self::CaptureFinal => "capture_final",
             Self::Void => "void",
+            Self::Expire => "expire",
         }
     }
 }
 
 impl Named for HoldStatus {
-    const ALL: &'static [Self] = &[Self::Active, Self::Captured, Self::Voided];
+    const ALL: &'static [Self] = &[Self::Active, Self::Captured, Self::Voided, Self::Expired];
 
     fn word(self) -> &'static str {
         match self {
             Self::Active => "active",
             Self::Captured => "captured",
             Self::Voided => "voided",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl Named for GrantStatus {
+    const ALL: &'static [Self] = &[Self::Active, Self::Spent, Self::Converted, Self::Expired];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Spent => "spent",
+            Self::Converted => "converted",
+            Self::Expired => "expired",
         }
     }
 }

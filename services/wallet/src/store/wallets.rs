@@ -24,6 +24,8 @@ pub(super) struct WalletRow {
     pub(super) version: i64,
     pub(super) event_version: i64,
     pub(super) created_at: OffsetDateTime,
+    pub(super) posted_at: Option<OffsetDateTime>,
+    pub(super) has_limits: bool,
 }
 
 impl TryFrom<WalletRow> for Wallet {
@@ -48,12 +50,14 @@ impl TryFrom<WalletRow> for Wallet {
             version: row.version,
             event_version: row.event_version,
             created_at: row.created_at,
+            posted_at: row.posted_at,
+            has_limits: row.has_limits,
         })
     }
 }
 
 /// A currency that the database names.
-fn currency(code: &str) -> Result<Currency, sqlx::Error> {
+pub(super) fn currency(code: &str) -> Result<Currency, sqlx::Error> {
     Currency::parse(code).map_err(|_| unreadable(code))
 }
 
@@ -191,7 +195,8 @@ pub async fn find(
     query_as!(
         WalletRow,
         r#"SELECT id, tenant_id, owner_user_id, currency, status::text AS "status!",
-                available, held, bonus, min_available, version, event_version, created_at
+                available, held, bonus, min_available, version, event_version, created_at,
+                posted_at, has_limits
          FROM wallets
          WHERE id = $1 AND tenant_id = $2 AND ($3::uuid IS NULL OR owner_user_id = $3)"#,
         id.uuid(),
@@ -214,7 +219,8 @@ pub async fn find_many(
     let rows = query_as!(
         WalletRow,
         r#"SELECT id, tenant_id, owner_user_id, currency, status::text AS "status!",
-                available, held, bonus, min_available, version, event_version, created_at
+                available, held, bonus, min_available, version, event_version, created_at,
+                posted_at, has_limits
          FROM wallets
          WHERE id = ANY($1) AND tenant_id = $2"#,
         &ids,
@@ -255,7 +261,8 @@ pub async fn list(
     let rows = query_as!(
         WalletRow,
         r#"SELECT id, tenant_id, owner_user_id, currency, status::text AS "status!",
-                available, held, bonus, min_available, version, event_version, created_at
+                available, held, bonus, min_available, version, event_version, created_at,
+                posted_at, has_limits
          FROM wallets
          WHERE tenant_id = $1 AND owner_user_id = $2
            AND ($3::bigint IS NULL

@@ -1,12 +1,13 @@
-//! Writing what a batch decided: postings, entries, wallets, holds and events
-//! in one statement.
+//! Writing what a batch decided: postings, entries, wallets, events and the row
+//! for the proof chain in one statement, then what few batches have besides:
+//! holds, grants and allowances.
 //!
-//! The caller holds the row locks of every wallet and hold in it and commits
-//! right after, so the statement waits for no other transaction, save in one
-//! case: two postings of one id that name different wallets. The later one
-//! waits at the primary key of `postings`, is refused there, and its batch
-//! starts over. Postings are inserted in the order of their ids, so that such
-//! waits form no circle.
+//! The caller holds the row locks of every wallet in it and commits right
+//! after, so the statements wait for no other transaction, save in one case: two
+//! postings or holds of one id that name different wallets. The later one waits
+//! at the primary key, is refused there, and its batch starts over. Rows are
+//! inserted in the order of their ids, table after table, so that such waits
+//! form no circle.
 //!
 //! It is one statement because each costs a round trip under the locks, and
 //! with a hot wallet the time under its lock is what bounds the ledger. All
@@ -15,17 +16,20 @@
 //! balance of every posting at the end.
 
 mod columns;
+mod grants;
+mod holds;
+mod proof;
 
 use bursar_events::{Columns, Event};
-use sqlx::{PgConnection, query};
+use sqlx::{PgConnection, query_scalar};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use self::columns::Batch;
-use self::columns::{HoldColumns, WalletColumns};
+use self::columns::{GrantAfter, HoldAfter, WalletColumns};
 
-/// Writes a batch at `now`. Fails with `RowNotFound` when a wallet or hold is
-/// not as it was when it was locked, which the locks rule out: the caller's
+/// Writes a batch at `now`. Fails with `RowNotFound` when a wallet, hold or grant
+/// is not as it was when it was locked, which the locks rule out: the caller's
 /// transaction must then not commit.
 pub async fn write(
     conn: &mut PgConnection,
@@ -33,21 +37,47 @@ pub async fn write(
     events: &[Event],
     now: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
+    write_ledger(&mut *conn, batch, events, now).await?;
+    if !batch.holds.is_empty() {
+        let changed: Vec<&HoldAfter<'_>> = batch.holds.values().collect();
+        holds::write(&mut *conn, &changed).await?;
+    }
+    if !batch.grants.is_empty() {
+        let changed: Vec<&GrantAfter<'_>> = batch.grants.values().collect();
+        grants::write(&mut *conn, &changed).await?;
+    }
+    if !batch.allowances.is_empty() {
+        grants::write_allowances(conn, batch.allowances.iter()).await?;
+    }
+    Ok(())
+}
+
+/// Fails unless as many rows were changed as there were to change.
+fn expect_rows(changed: u64, expected: usize) -> Result<(), sqlx::Error> {
+    if usize::try_from(changed) == Ok(expected) {
+        Ok(())
+    } else {
+        Err(sqlx::Error::RowNotFound)
+    }
+}
+
+async fn write_ledger(
+    conn: &mut PgConnection,
+    batch: &Batch<'_>,
+    events: &[Event],
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
     let Batch {
-        postings, entries, ..
+        postings,
+        entries,
+        unsealed,
+        ..
     } = batch;
     let wallets = WalletColumns::of(batch);
-    let holds = HoldColumns::of(batch);
     let events = Columns::of(events);
-    let done = query!(
+    let updated = query_scalar!(
         r#"
-        WITH hold AS MATERIALIZED (
-            SELECT id, tenant_id, wallet_id, amount, captured, status::hold_status AS status,
-                placed_by, ended_by
-            FROM UNNEST($20::uuid[], $21::text[], $22::uuid[], $23::bigint[], $24::bigint[],
-                    $25::text[], $26::uuid[], $27::uuid[])
-                AS hold (id, tenant_id, wallet_id, amount, captured, status, placed_by, ended_by)
-        ), inserted_postings AS (
+        WITH inserted_postings AS (
             INSERT INTO postings (id, tenant_id, transaction_id, kind, fingerprint, hold_id,
                 hold_action, leg_wallet_ids, leg_versions, effective_at, recorded_at)
             SELECT id, tenant_id, transaction_id, kind::posting_kind, fingerprint, hold_id,
@@ -66,45 +96,36 @@ pub async fn write(
                     $17::text[], $18::text[], $19::text[])
                 AS entry (wallet_id, version, posting_id, amount, balance_after, bucket,
                     currency, tenant_id)
-        ), inserted_holds AS (
-            INSERT INTO holds (id, tenant_id, wallet_id, amount, captured_minor, status,
-                placed_by, placed_at, ended_by, ended_at)
-            SELECT id, tenant_id, wallet_id, amount, captured, status,
-                placed_by, $48::timestamptz, ended_by,
-                CASE WHEN ended_by IS NOT NULL THEN $48::timestamptz END
-            FROM hold WHERE placed_by IS NOT NULL
-        ), ended_holds AS (
-            UPDATE holds SET captured_minor = hold.captured, status = hold.status,
-                ended_by = hold.ended_by, ended_at = $48::timestamptz
-            FROM hold
-            WHERE holds.id = hold.id AND hold.placed_by IS NULL AND holds.status = 'active'
-            RETURNING holds.id
         ), updated_wallets AS (
             UPDATE wallets SET available = after.available, held = after.held,
-                bonus = after.bonus, version = after.version, event_version = after.event_version
-            FROM UNNEST($28::uuid[], $29::bigint[], $30::bigint[], $31::bigint[], $32::bigint[],
-                    $33::bigint[], $34::bigint[])
-                AS after (id, locked_version, available, held, bonus, version, event_version)
+                bonus = after.bonus, version = after.version,
+                event_version = after.event_version, posted_at = after.posted_at
+            FROM UNNEST($20::uuid[], $21::bigint[], $22::bigint[], $23::bigint[], $24::bigint[],
+                    $25::bigint[], $26::bigint[], $27::timestamptz[])
+                AS after (id, locked_version, available, held, bonus, version, event_version,
+                    posted_at)
             WHERE wallets.id = after.id AND wallets.version = after.locked_version
             RETURNING wallets.id
+        ), inserted_unsealed AS (
+            INSERT INTO ledger_unsealed (posting_ids, leaf_hashes, wallet_ids, recorded_at)
+            VALUES ($28::uuid[], $29::bytea, $20::uuid[], $30::timestamptz)
         ), inserted_events AS (
             INSERT INTO events (event_id, tenant_id, aggregate_kind, aggregate_id, subject,
                 version, kind, schema, data, actor, correlation_id, traceparent, occurred_at)
             SELECT event_id, tenant_id, aggregate_kind, aggregate_id, subject,
                 version, kind, schema, data, actor, correlation_id, traceparent, occurred_at
-            FROM UNNEST($35::uuid[], $36::text[], $37::text[], $38::uuid[], $39::text[],
-                    $40::bigint[], $41::text[], $42::text[], $43::bytea[], $44::text[],
-                    $45::text[], $46::text[], $47::timestamptz[])
+            FROM UNNEST($31::uuid[], $32::text[], $33::text[], $34::uuid[], $35::text[],
+                    $36::bigint[], $37::text[], $38::text[], $39::bytea[], $40::text[],
+                    $41::text[], $42::text[], $43::timestamptz[])
                 AS event (event_id, tenant_id, aggregate_kind, aggregate_id, subject,
                     version, kind, schema, data, actor, correlation_id, traceparent, occurred_at)
             ORDER BY aggregate_id, version
         )
-        SELECT (SELECT count(*) FROM updated_wallets) AS "wallets!",
-            (SELECT count(*) FROM ended_holds) AS "holds!"
+        SELECT count(*) AS "wallets!" FROM updated_wallets
         "#,
         &postings.id,
         &postings.tenant_id as &[&str],
-        &postings.transaction_id,
+        &postings.transaction_id as &[Option<Uuid>],
         &postings.kind as &[&str],
         &postings.fingerprint as &[&[u8]],
         &postings.hold_id as &[Option<Uuid>],
@@ -121,14 +142,6 @@ pub async fn write(
         &entries.bucket as &[&str],
         &entries.currency as &[&str],
         &entries.tenant_id as &[&str],
-        &holds.id,
-        &holds.tenant_id as &[&str],
-        &holds.wallet_id,
-        &holds.amount,
-        &holds.captured,
-        &holds.status as &[&str],
-        &holds.placed_by as &[Option<Uuid>],
-        &holds.ended_by as &[Option<Uuid>],
         &wallets.id,
         &wallets.locked_version,
         &wallets.available,
@@ -136,6 +149,10 @@ pub async fn write(
         &wallets.bonus,
         &wallets.version,
         &wallets.event_version,
+        &wallets.posted_at as &[Option<OffsetDateTime>],
+        &unsealed.posting_ids,
+        &unsealed.leaf_hashes,
+        now,
         &events.event_id,
         &events.tenant_id,
         &events.aggregate_kind,
@@ -149,15 +166,8 @@ pub async fn write(
         &events.correlation_id,
         &events.traceparent as &[Option<String>],
         &events.occurred_at,
-        now,
     )
     .fetch_one(conn)
     .await?;
-    let is_whole = usize::try_from(done.wallets) == Ok(wallets.id.len())
-        && usize::try_from(done.holds) == Ok(holds.ended_only());
-    if is_whole {
-        Ok(())
-    } else {
-        Err(sqlx::Error::RowNotFound)
-    }
+    expect_rows(u64::try_from(updated).unwrap_or_default(), wallets.id.len())
 }

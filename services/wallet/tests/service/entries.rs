@@ -53,7 +53,7 @@ async fn entries_are_listed_newest_first() {
         transfer(&other, &wallet, 20),
         posting(
             PostingKind::Adjustment,
-            vec![settlement("EUR", -7), leg_in(Bucket::Bonus, &wallet, 7)],
+            vec![settlement("EUR", -7), leg_in(Bucket::Spendable, &wallet, 7)],
         ),
     ];
     for posting in &postings {
@@ -74,7 +74,7 @@ async fn entries_are_listed_newest_first() {
     assert_eq!(
         lines,
         [
-            (4, Bucket::Bonus, 7, 7),
+            (4, Bucket::Available, 7, 407),
             (3, Bucket::Available, 20, 400),
             (2, Bucket::Available, -120, 380),
             (1, Bucket::Available, 500, 500),

@@ -98,7 +98,6 @@ async fn legs_must_fit_the_hold() {
         ),
     );
     for bad in [
-        capture(hold, &wallet, 59),
         capture(hold, &wallet, 61),
         void(hold, &wallet, 59),
         to_itself,

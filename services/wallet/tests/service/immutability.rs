@@ -63,7 +63,6 @@ async fn the_application_cannot_change_the_ledger() {
         "CREATE OR REPLACE FUNCTION refuse_unbalanced_entries() RETURNS trigger LANGUAGE sql AS ''",
         "DELETE FROM wallets",
         "TRUNCATE wallets",
-        "UPDATE wallets SET min_available = -1",
         "UPDATE wallets SET owner_user_id = NULL",
         "UPDATE wallets SET currency = 'USD'",
         "UPDATE wallets SET tenant_id = 'x'",

@@ -3,12 +3,19 @@
 
 mod batches;
 mod contention;
+mod desk;
 mod duplicates;
 mod entries;
 mod faults;
 mod first_wallet;
+mod hold_contention;
+mod hold_expiry;
+mod hold_model;
+mod hold_rpc;
 mod holds;
 mod immutability;
+mod life;
+mod limits;
 mod model;
 mod rejections;
 mod support;

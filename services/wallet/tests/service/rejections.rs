@@ -70,9 +70,9 @@ async fn funds_are_insufficient() {
         refusal(&fixture, transfer(&alice, &bob, 101)).await,
         insufficient(0)
     );
-    let legs = vec![leg(&bob, 1), leg_in(Bucket::Bonus, &alice, -1)];
-    let bonus = posting(PostingKind::Adjustment, legs);
-    assert_eq!(refusal(&fixture, bonus).await, insufficient(1));
+    let legs = vec![leg(&bob, 101), leg_in(Bucket::Spendable, &alice, -101)];
+    let spend = posting(PostingKind::Adjustment, legs);
+    assert_eq!(refusal(&fixture, spend).await, insufficient(1));
     sqlx::query("UPDATE wallets SET min_available = -50 WHERE id = $1")
         .bind(uuid_of(&alice.wallet_id))
         .execute(&fixture.database.owner)

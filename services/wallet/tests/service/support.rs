@@ -270,11 +270,14 @@ pub(crate) fn void(hold: HoldId, wallet: &Wallet, amount_minor: i64) -> Posting 
     with_hold(hold, HoldAction::Void, posting(PostingKind::HoldVoid, legs))
 }
 
+/// A step of a hold. All steps of one hold are of one transaction.
 pub(crate) fn with_hold(hold: HoldId, action: HoldAction, posting: Posting) -> Posting {
     Posting {
+        transaction_id: TransactionId::from_uuid(hold.uuid()).to_string(),
         hold: Some(HoldReference {
             hold_id: hold.to_string(),
             action: action.into(),
+            ..HoldReference::default()
         }),
         ..posting
     }

@@ -9,6 +9,7 @@ use bursar_money::Currency;
 use bursar_server::{now, verify};
 use bursar_testkit::TestDatabase;
 use bursar_wallet::domain::batch::{Mode, Outcome};
+use bursar_wallet::domain::book::SpendOrder;
 use bursar_wallet::domain::posting::{Account, Leg, Posting, PostingId, PostingKind};
 use bursar_wallet::domain::wallet::{Bucket, SystemAccount, SystemPurpose, Wallet};
 use bursar_wallet::error::Error;
@@ -54,14 +55,14 @@ fn deposit(to: WalletId, amount: i64) -> Posting {
     };
     let leg = |account, amount| Leg {
         account,
-        bucket: Bucket::Available,
+        bucket: Bucket::Available.into(),
         amount: NonZeroI64::new(amount).expect("not zero"),
         currency: euro(),
         required_owner: None,
     };
     Posting {
         id: PostingId::from_uuid(Uuid::now_v7()),
-        transaction: TransactionId::generate(),
+        transaction: Some(TransactionId::generate()),
         kind: PostingKind::Deposit,
         legs: vec![
             leg(Account::system(settlement, &tenant), -amount),
@@ -70,6 +71,7 @@ fn deposit(to: WalletId, amount: i64) -> Posting {
         tenant,
         effective_at: None,
         hold: None,
+        bonus: None,
         fingerprint: [0; 32],
     }
 }
@@ -107,7 +109,7 @@ async fn order_until(
 /// Writes everything that is queued, and ends.
 async fn drain(ledger: Ledger, inbox: Inbox, database: &TestDatabase) {
     drop(ledger);
-    writer::run(inbox, database.pool.clone())
+    writer::run(inbox, database.pool.clone(), SpendOrder::default())
         .await
         .expect("the writers end");
 }
@@ -175,7 +177,11 @@ async fn a_full_queue_refuses_calls() {
         "{refused:?}"
     );
     let fits = order(&ledger, vec![deposit(wallet, 1)], Mode::Atomic).await;
-    let writers = tokio::spawn(writer::run(inbox, database.pool.clone()));
+    let writers = tokio::spawn(writer::run(
+        inbox,
+        database.pool.clone(),
+        SpendOrder::default(),
+    ));
     for answer in [first, fits] {
         assert!(is_applied(
             &answer.await.expect("no panic").expect("answered")
@@ -207,7 +213,11 @@ async fn a_poisoned_posting_fails_alone() {
     let together = vec![deposit(wallet, 4), deposit(wallet, 666)];
     let atomic = order(&ledger, together, Mode::Atomic).await;
     neighbours.push(order(&ledger, vec![deposit(wallet, 1)], Mode::Atomic).await);
-    let writers = tokio::spawn(writer::run(inbox, database.pool.clone()));
+    let writers = tokio::spawn(writer::run(
+        inbox,
+        database.pool.clone(),
+        SpendOrder::default(),
+    ));
     for neighbour in neighbours {
         assert!(is_applied(
             &neighbour.await.expect("no panic").expect("answered")

@@ -33,6 +33,7 @@ pub async fn running(path: &Path, mut progress: impl FnMut(&Progress)) -> anyhow
             gateway_port,
             rate_limits: None,
             durable: true,
+            postgres: Vec::new(),
             owner: None,
         };
         up(&options, progress).await?;

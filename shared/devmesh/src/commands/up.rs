@@ -46,6 +46,8 @@ pub struct UpOptions {
     pub rate_limits: Option<bool>,
     /// Whether PostgreSQL waits for the disk.
     pub durable: bool,
+    /// Settings of PostgreSQL besides the usual ones.
+    pub postgres: Vec<(String, String)>,
     /// The mesh ends with this process.
     pub owner: Option<ProcessId>,
 }
@@ -107,6 +109,7 @@ fn new_intent(home: &Home, options: &UpOptions) -> anyhow::Result<Intent> {
             .rate_limits
             .unwrap_or_else(|| previous.as_ref().is_none_or(|intent| intent.rate_limits)),
         durable: options.durable,
+        postgres: options.postgres.clone(),
         admin: bootstrap_admin(home, previous)?,
         environment,
         owner: options.owner.clone(),

@@ -130,15 +130,21 @@ impl Cluster {
     }
 
     /// The program and arguments that run the server in the foreground.
+    /// `settings` come last and so replace the usual ones.
     #[must_use]
-    pub fn server_command(&self, port: u16, durable: bool) -> Vec<String> {
+    pub fn server_command(
+        &self,
+        port: u16,
+        durable: bool,
+        settings: &[(String, String)],
+    ) -> Vec<String> {
         let switch = if durable { "on" } else { "off" };
         let mut command = vec![
             self.programs.join("postgres").display().to_string(),
             "-D".to_owned(),
             self.data.display().to_string(),
         ];
-        let settings = [
+        let usual = [
             // TCP on loopback only: a socket's path may exceed the kernel's limit.
             ("listen_addresses", "127.0.0.1"),
             ("port", &port.to_string()),
@@ -164,10 +170,13 @@ impl Cluster {
             ("log_line_prefix", "%m [%p] %q%u@%d "),
             ("log_lock_waits", "on"),
         ];
-        for (name, value) in settings {
+        for (name, value) in usual {
             command.extend(["-c".to_owned(), format!("{name}={value}")]);
         }
         command.extend(["-c".to_owned(), SCRAM_ITERATIONS.to_owned()]);
+        for (name, value) in settings {
+            command.extend(["-c".to_owned(), format!("{name}={value}")]);
+        }
         command
     }
 

@@ -13,6 +13,9 @@ use sqlx::PgPool;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+/// The number under which all batches are leased, beside the partitions of rows.
+pub(super) const BATCHES: i16 = 8;
+
 /// A partition that this relay holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held {
@@ -41,6 +44,16 @@ impl Leases {
             renew_at: Instant::now(),
             expires_at: Instant::now(),
         }
+    }
+
+    /// The partitions of rows.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &Held> {
+        self.held.iter().filter(|held| held.partition != BATCHES)
+    }
+
+    /// The batches, when this relay publishes them.
+    pub(super) fn batches(&self) -> Option<&Held> {
+        self.held.iter().find(|held| held.partition == BATCHES)
     }
 
     /// When [`Leases::keep`] has something to do again.

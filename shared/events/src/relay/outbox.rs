@@ -178,6 +178,28 @@ pub(super) async fn delete(
     Ok(result.rows_affected())
 }
 
+/// What there is to publish.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiting {
+    pub(super) rows: bool,
+    pub(super) batches: bool,
+}
+
+/// Looks whether there is anything to publish: far cheaper than reading it, and
+/// a database has mostly the one or the other.
+pub(super) async fn waiting(pool: &PgPool) -> Result<Waiting, sqlx::Error> {
+    sqlx::query_as!(
+        Waiting,
+        r#"
+        SELECT
+            (SELECT seq FROM outbox ORDER BY partition, seq LIMIT 1) IS NOT NULL AS "rows!",
+            (SELECT seq FROM outbox_batches ORDER BY seq LIMIT 1) IS NOT NULL AS "batches!"
+        "#
+    )
+    .fetch_one(pool)
+    .await
+}
+
 /// Asks the next writer to ring. True when it was not asked before: the caller
 /// then looks at the outbox once more, for writers that came between.
 pub(super) async fn arm_doorbell(pool: &PgPool) -> Result<bool, sqlx::Error> {

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::stream::EntryId;
+use crate::received::Received;
 
 /// How much earlier than the last settled event a lost one may have been
 /// recorded: transactions do not stay open for so long.
@@ -73,7 +75,7 @@ pub async fn republish(
     connection: &mut PgConnection,
     since: OffsetDateTime,
 ) -> Result<u64, sqlx::Error> {
-    let result = sqlx::query!(
+    let rows = sqlx::query!(
         "INSERT INTO outbox (partition, seq, tenant_id, aggregate_id, version)
          SELECT events_partition(aggregate_id), seq, tenant_id, aggregate_id, version
          FROM events
@@ -81,28 +83,74 @@ pub async fn republish(
          ON CONFLICT (partition, seq) DO NOTHING",
         since,
     )
-    .execute(connection)
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    let in_batches = sqlx::query_scalar!(
+        r#"WITH again AS (
+             INSERT INTO outbox_batches (seq, events)
+             SELECT seq, cardinality(event_ids)
+             FROM event_batches
+             WHERE recorded_at >= $1
+             ON CONFLICT (seq) DO NOTHING
+             RETURNING events
+         )
+         SELECT coalesce(sum(events), 0)::bigint AS "events!" FROM again"#,
+        since,
+    )
+    .fetch_one(&mut *connection)
     .await?;
-    Ok(result.rows_affected())
+    Ok(rows + u64::try_from(in_batches).unwrap_or(0))
+}
+
+/// An event before which all groups are done.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settled {
+    aggregate_id: Uuid,
+    version: i64,
+    /// When its writer made it, by its id: close enough, see [`LATE_COMMIT`],
+    /// and known without looking through the batches.
+    made_at: Option<OffsetDateTime>,
+}
+
+impl Settled {
+    pub(super) fn of(event: &Received) -> Self {
+        let made_at = event.id.get_timestamp().and_then(|made_at| {
+            let (seconds, nanos) = made_at.to_unix();
+            let seconds = i64::try_from(seconds).ok()?;
+            let whole = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
+            Some(whole + Duration::from_nanos(u64::from(nanos)))
+        });
+        Self {
+            aggregate_id: event.aggregate_id,
+            version: event.version,
+            made_at,
+        }
+    }
 }
 
 /// Notes that all groups are done with what was recorded before the given
-/// version of an aggregate; without a group, with everything.
+/// event; without a group, with everything.
 pub(super) async fn settle(
     pool: &PgPool,
     stream: &str,
-    before: Option<(uuid::Uuid, i64)>,
+    before: Option<Settled>,
 ) -> Result<(), sqlx::Error> {
-    let (aggregate_id, version) = before.unzip();
+    let (aggregate_id, version) = before
+        .map(|event| (event.aggregate_id, event.version))
+        .unzip();
+    let made_at = before.and_then(|event| event.made_at);
     sqlx::query!(
         "UPDATE relay_streams
          SET settled_at = CASE WHEN $2::uuid IS NULL THEN clock_timestamp() ELSE COALESCE(
-             (SELECT recorded_at FROM events WHERE aggregate_id = $2 AND version = $3), settled_at
+             (SELECT recorded_at FROM events WHERE aggregate_id = $2 AND version = $3),
+             $4::timestamptz, settled_at
          ) END
          WHERE stream = $1",
         stream,
         aggregate_id,
         version,
+        made_at,
     )
     .execute(pool)
     .await?;

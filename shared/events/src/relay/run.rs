@@ -9,11 +9,14 @@ use sqlx::{Executor, PgPool};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::batches::{self, Waiting};
 use super::gate::{self, Pending};
 use super::leases::Leases;
 use super::outbox::{self, Cursor, Published};
+use super::recovery::{self, Settled};
 use super::stream::{EntryId, Stream};
-use super::{Relay, RelayError, Trouble, recovery};
+use super::{Relay, RelayError, Trouble};
+use crate::received::Received;
 
 /// How many events enter the stream in one transaction.
 const CHUNK_ROWS: usize = 500;
@@ -126,14 +129,68 @@ impl Run {
         self.pool.close().await;
     }
 
-    /// Publishes one page of every partition; returns how many events.
+    /// Publishes what waits, up to a page of it; returns how many events.
     async fn publish(&mut self) -> Result<u64, RelayError> {
         self.connect().await?;
+        let waiting = outbox::waiting(&self.pool).await?;
+        let mut published = 0;
+        if waiting.rows {
+            published += self.publish_rows().await?;
+        } else {
+            self.pages.clear();
+        }
+        if waiting.batches && self.leases.batches().is_some() {
+            published += self.publish_batches().await?;
+        }
+        if published > 0 {
+            metrics::counter!("bursar_events_published_total", "source" => self.relay.source.clone())
+                .increment(published);
+        }
+        Ok(published)
+    }
+
+    /// Publishes batches, in their order; returns how many events.
+    async fn publish_batches(&mut self) -> Result<u64, RelayError> {
+        let limit = i64::from(self.relay.settings.page_rows);
+        let batches = batches::read(&self.pool, &self.relay.source, limit).await?;
+        let mut published = 0;
+        let mut batches = batches.as_slice();
+        while let Some(count) = first_chunk(batches) {
+            let (chunk, rest) = batches.split_at(count);
+            batches = rest;
+            let events: Vec<&Received> = chunk.iter().flat_map(|batch| &batch.events).collect();
+            let Some(last) = self.add_all(&events).await? else {
+                break;
+            };
+            let seqs: Vec<i64> = chunk.iter().map(|batch| batch.seq).collect();
+            let deleted = batches::delete(&self.pool, &self.leases, &self.key, &seqs, last).await?;
+            if deleted < seqs.len() as u64 {
+                self.leases.doubt();
+                break;
+            }
+            published += events.len() as u64;
+        }
+        Ok(published)
+    }
+
+    /// Adds events in chunks; `None` when the leases ran out meanwhile.
+    async fn add_all(&mut self, events: &[&Received]) -> Result<Option<EntryId>, RelayError> {
+        let mut last = None;
+        for chunk in events.chunks(CHUNK_ROWS) {
+            if self.leases.lapsed() {
+                return Ok(None);
+            }
+            last = Some(self.add(chunk.iter().copied()).await?);
+        }
+        Ok(last)
+    }
+
+    /// Publishes one page of every partition; returns how many events.
+    async fn publish_rows(&mut self) -> Result<u64, RelayError> {
         let limit = i64::from(self.relay.settings.page_rows);
         let cursors: Vec<Cursor> = self
             .leases
-            .held
-            .iter()
+            .rows()
             .map(|held| Cursor {
                 partition: held.partition,
                 after_seq: self.pages.get(&held.partition).copied().unwrap_or(0),
@@ -154,15 +211,13 @@ impl Run {
             if self.leases.lapsed() {
                 break;
             }
-            let last = self.add(chunk).await?;
+            let last = self.add(chunk.iter().map(|row| &row.event)).await?;
             let done = Published {
                 stream: &self.key,
                 rows: chunk,
                 last,
             };
             let deleted = outbox::delete(&self.pool, &self.leases, &done).await?;
-            metrics::counter!("bursar_events_published_total", "source" => self.relay.source.clone())
-                .increment(deleted);
             published += deleted;
             if deleted < chunk.len() as u64 {
                 self.leases.doubt();
@@ -173,7 +228,10 @@ impl Run {
     }
 
     /// Adds a chunk to the stream.
-    async fn add(&mut self, chunk: &[Pending]) -> Result<EntryId, RelayError> {
+    async fn add<'a>(
+        &mut self,
+        chunk: impl Iterator<Item = &'a Received>,
+    ) -> Result<EntryId, RelayError> {
         let Some(stream) = &mut self.stream else {
             return Err(RedisError::from((redis::ErrorKind::Client, "not connected")).into());
         };
@@ -236,7 +294,7 @@ impl Run {
             Some(id) => stream
                 .event(id)
                 .await?
-                .map(|event| Some((event.aggregate_id, event.version))),
+                .map(|event| Some(Settled::of(&event))),
         };
         if let Some(settled) = settled {
             recovery::settle(&self.pool, &self.key, settled).await?;
@@ -305,6 +363,18 @@ async fn listen(pool: &PgPool) -> Result<PgListener, sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(DOORBELL).await?;
     Ok(listener)
+}
+
+/// How many of the batches enter the stream together: as many as fit a chunk,
+/// and one that fits none by itself.
+fn first_chunk(batches: &[Waiting]) -> Option<usize> {
+    let mut events = 0;
+    let fitting = batches.iter().take_while(|batch| {
+        events += batch.events.len();
+        events <= CHUNK_ROWS
+    });
+    let count = fitting.count().max(1);
+    (!batches.is_empty()).then_some(count)
 }
 
 /// The last sequence number of every page that is full.

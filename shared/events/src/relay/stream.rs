@@ -10,8 +10,8 @@ use redis::{
     AsyncCommands, AsyncConnectionConfig, ErrorKind, FromRedisValue, RedisError, RedisResult, Value,
 };
 
-use super::gate::Pending;
 use crate::envelope;
+use crate::received::Received;
 
 /// How long Redis may take to accept a connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
@@ -85,17 +85,20 @@ impl Stream {
         })
     }
 
-    /// Adds events in order, all or none. `rows` is not empty.
+    /// Adds events in order, all or none. There is at least one.
     ///
     /// In one transaction, because a server that runs out of memory half-way
     /// could otherwise refuse an event and take the one after it.
-    pub(super) async fn add(&mut self, rows: &[Pending]) -> RedisResult<Added> {
+    pub(super) async fn add<'a>(
+        &mut self,
+        events: impl Iterator<Item = &'a Received>,
+    ) -> RedisResult<Added> {
         let mut pipe = redis::pipe();
         pipe.atomic();
         pipe.xrevrange_count(&self.key, "+", "-", 1);
-        for row in rows {
+        for event in events {
             let command = pipe.cmd("XADD").arg(&self.key).arg("*");
-            for (name, value) in envelope::encode(&row.event) {
+            for (name, value) in envelope::encode(event) {
                 command.arg(name).arg(value.as_ref());
             }
         }
@@ -145,10 +148,7 @@ impl Stream {
     }
 
     /// The event at an entry; `None` when the entry is gone or holds none.
-    pub(super) async fn event(
-        &mut self,
-        id: EntryId,
-    ) -> RedisResult<Option<crate::received::Received>> {
+    pub(super) async fn event(&mut self, id: EntryId) -> RedisResult<Option<Received>> {
         let id = id.to_string();
         let reply: StreamRangeReply = self.connection.xrange(&self.key, &id, &id).await?;
         Ok(reply.ids.first().and_then(|entry| {

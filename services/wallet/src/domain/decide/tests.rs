@@ -1,5 +1,6 @@
 //! Each rule by example: what is refused, with which reason, at which leg.
 
+mod bonus;
 mod holds;
 
 use bursar_aip::id::{HoldId, TenantId, TransactionId};
@@ -68,8 +69,15 @@ fn hold() -> Hold {
     Hold {
         id: hold_id(1),
         wallet: id(ALICE),
+        transaction: Some(transaction()),
         amount: 30,
+        captured: 0,
         status: HoldStatus::Active,
+        description: String::new(),
+        placed_by: PostingId::from_uuid(Uuid::nil()),
+        placed_at: OffsetDateTime::UNIX_EPOCH,
+        expires_at: None,
+        ended: None,
     }
 }
 
@@ -81,10 +89,14 @@ fn book() -> Book {
     Book::new([wallet(ALICE), wallet(BOB), fee_wallet()], [hold()], [])
 }
 
-fn leg(number: u128, bucket: Bucket, amount: i64) -> Leg {
+fn transaction() -> TransactionId {
+    TransactionId::from_uuid(Uuid::from_u128(8))
+}
+
+fn leg(number: u128, bucket: impl Into<LegBucket>, amount: i64) -> Leg {
     Leg {
         account: Account::User(id(number)),
-        bucket,
+        bucket: bucket.into(),
         amount: NonZeroI64::new(amount).expect("not zero"),
         currency: currency("EUR"),
         required_owner: None,
@@ -99,21 +111,19 @@ fn posting(legs: Vec<Leg>) -> Posting {
     Posting {
         id: PostingId::from_uuid(Uuid::from_u128(7)),
         tenant: TenantId::default(),
-        transaction: TransactionId::from_uuid(Uuid::from_u128(8)),
+        transaction: Some(transaction()),
         kind: PostingKind::Transfer,
         legs,
         effective_at: None,
         hold: None,
+        bonus: None,
         fingerprint: [0; 32],
     }
 }
 
 fn with_hold(hold: u128, action: HoldAction, legs: Vec<Leg>) -> Posting {
     Posting {
-        hold: Some(HoldStep {
-            hold: hold_id(hold),
-            action,
-        }),
+        hold: Some(HoldStep::on(hold_id(hold), action)),
         ..posting(legs)
     }
 }
@@ -229,7 +239,7 @@ fn floors_hold() {
         insufficient
     );
     assert_eq!(
-        enough(leg(ALICE, Bucket::Bonus, -21), available(BOB, 21)),
+        enough(leg(ALICE, LegBucket::Spendable, -101), available(BOB, 101)),
         insufficient
     );
     assert_eq!(

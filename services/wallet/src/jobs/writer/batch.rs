@@ -4,15 +4,19 @@
 //! BEGIN
 //! SELECT … FROM wallets … ORDER BY id FOR UPDATE      every wallet of every posting
 //! SELECT … FROM holds … ORDER BY id FOR UPDATE        only when a posting names a hold
+//! SELECT … FROM bonus_grants … ORDER BY id FOR UPDATE only when a wallet has bonus money
+//! SELECT … FROM wallet_limits …                       only when a wallet has limits
 //! SELECT … FROM postings …                            which of them are recorded already
 //!   decide every posting in the pure domain
 //! WITH … INSERT … UPDATE …                            all that was decided, in one statement
+//! INSERT, UPDATE holds, bonus_grants, wallet_limits   only when some changed
 //! COMMIT
 //! ```
 //!
 //! The isolation level is READ COMMITTED: whatever a decision rests on is under
 //! a row lock by then, or recorded for good.
 
+use bursar_aip::id::{CampaignId, UserId};
 use bursar_events::Event;
 use bursar_status::correlation;
 use sqlx::{Connection, PgConnection};
@@ -20,9 +24,11 @@ use uuid::Uuid;
 
 use crate::contract::event;
 use crate::domain::batch::{Decided, Mode, Outcome, decide_call, holds_of, wallets_of};
-use crate::domain::book::Book;
+use crate::domain::bonus::{BonusGrant, BonusStep};
+use crate::domain::book::{Book, SpendOrder};
 use crate::domain::decide::Applied;
 use crate::domain::posting::Posting;
+use crate::domain::wallet::Wallet;
 use crate::jobs::queue::{Call, Origin};
 use crate::store::ledger;
 use crate::store::write::{self, Batch};
@@ -57,9 +63,12 @@ impl<'a> Part<'a> {
 pub(super) async fn write(
     connection: &mut PgConnection,
     parts: &[Part<'_>],
+    spend_order: SpendOrder,
 ) -> Result<Vec<Vec<Outcome>>, sqlx::Error> {
     let mut transaction = connection.begin().await?;
-    let mut book = load(&mut transaction, parts).await?;
+    let mut book = load(&mut transaction, parts)
+        .await?
+        .with_spend_order(spend_order);
     // Taken under the locks, so that a wallet's entries are recorded in the
     // order of their versions, as far as the clocks of replicas agree.
     let now = bursar_server::now();
@@ -95,9 +104,69 @@ async fn load(connection: &mut PgConnection, parts: &[Part<'_>]) -> Result<Book,
     } else {
         ledger::lock_holds(connection, &hold_ids).await?
     };
+    let grants = grants(connection, parts, &wallets).await?;
+    let limited: Vec<Uuid> = wallets
+        .iter()
+        .filter(|wallet| wallet.has_limits)
+        .map(|wallet| wallet.id.uuid())
+        .collect();
+    let allowances = if limited.is_empty() {
+        Vec::new()
+    } else {
+        ledger::allowances(connection, &limited).await?
+    };
+    let granted = granted(connection, parts, &wallet_ids).await?;
     let posting_ids: Vec<Uuid> = postings().map(|posting| posting.id.uuid()).collect();
     let recorded = ledger::recorded(connection, &posting_ids).await?;
-    Ok(Book::new(wallets, holds, recorded))
+    Ok(Book::new(wallets, holds, recorded)
+        .with_grants(grants)
+        .with_granted(granted)
+        .with_allowances(allowances))
+}
+
+/// The grants that postings name, and those that may be spent: of the locked
+/// wallets that have bonus money, or get some in this very batch.
+async fn grants(
+    connection: &mut PgConnection,
+    parts: &[Part<'_>],
+    wallets: &[Wallet],
+) -> Result<Vec<BonusGrant>, sqlx::Error> {
+    let steps = || {
+        parts
+            .iter()
+            .flat_map(|part| part.postings)
+            .filter_map(|posting| posting.bonus.as_ref())
+    };
+    let named: Vec<Uuid> = steps().map(|step| step.grant().uuid()).collect();
+    let with_bonus: Vec<Uuid> = wallets
+        .iter()
+        .filter(|wallet| wallet.balance.bonus != 0)
+        .map(|wallet| wallet.id.uuid())
+        .collect();
+    if named.is_empty() && with_bonus.is_empty() {
+        return Ok(Vec::new());
+    }
+    ledger::lock_grants(connection, &named, &with_bonus).await
+}
+
+/// What the users of the wallets were granted in the campaigns of which
+/// postings grant more.
+async fn granted(
+    connection: &mut PgConnection,
+    parts: &[Part<'_>],
+    wallet_ids: &[Uuid],
+) -> Result<Vec<((CampaignId, UserId), i64)>, sqlx::Error> {
+    let postings = parts.iter().flat_map(|part| part.postings);
+    let campaigns: Vec<Uuid> = postings
+        .filter_map(|posting| match &posting.bonus {
+            Some(BonusStep::Grant(new)) => Some(new.campaign.uuid()),
+            Some(BonusStep::Convert(_) | BonusStep::Expire(_)) | None => None,
+        })
+        .collect();
+    if campaigns.is_empty() {
+        return Ok(Vec::new());
+    }
+    ledger::granted(connection, &campaigns, wallet_ids).await
 }
 
 /// The applied postings with their effects, in the order of the decisions.

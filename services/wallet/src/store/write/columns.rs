@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use bursar_aip::id::{HoldId, WalletId};
+use bursar_aip::id::{GrantId, HoldId, TransactionId, WalletId};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::proof;
+use crate::domain::bonus::{BonusGrant, GrantChange};
 use crate::domain::decide::Applied;
-use crate::domain::hold::{Hold, HoldAction, HoldChange, HoldStatus};
-use crate::domain::posting::{Posting, PostingId};
+use crate::domain::hold::{Hold, HoldChange};
+use crate::domain::limit::Allowance;
+use crate::domain::posting::Posting;
 use crate::domain::wallet::Wallet;
 use crate::store::names::Named;
 
@@ -18,15 +21,26 @@ use crate::store::names::Named;
 pub struct Batch<'a> {
     pub(super) postings: Postings<'a>,
     pub(super) entries: Entries<'a>,
+    pub(super) unsealed: Unsealed,
     wallets: BTreeMap<WalletId, WalletAfter<'a>>,
-    holds: BTreeMap<HoldId, HoldAfter<'a>>,
+    pub(super) holds: BTreeMap<HoldId, HoldAfter<'a>>,
+    pub(super) grants: BTreeMap<GrantId, GrantAfter<'a>>,
+    pub(super) allowances: BTreeMap<WalletId, &'a Allowance>,
+}
+
+/// What the proof chain is told of the batch: its postings in the order in
+/// which they were decided, which is the order of each wallet's versions.
+#[derive(Default)]
+pub(super) struct Unsealed {
+    pub(super) posting_ids: Vec<Uuid>,
+    pub(super) leaf_hashes: Vec<u8>,
 }
 
 #[derive(Default)]
 pub(super) struct Postings<'a> {
     pub(super) id: Vec<Uuid>,
     pub(super) tenant_id: Vec<&'a str>,
-    pub(super) transaction_id: Vec<Uuid>,
+    pub(super) transaction_id: Vec<Option<Uuid>>,
     pub(super) kind: Vec<&'static str>,
     pub(super) fingerprint: Vec<&'a [u8]>,
     pub(super) hold_id: Vec<Option<Uuid>>,
@@ -56,12 +70,18 @@ struct WalletAfter<'a> {
     locked_version: i64,
 }
 
-/// A hold after the batch: opened, ended, or both in one batch.
-struct HoldAfter<'a> {
-    hold: &'a Hold,
-    tenant: &'a str,
-    placed_by: Option<PostingId>,
-    ended_by: Option<PostingId>,
+/// A hold after the batch, and before it unless the batch opened it.
+pub(super) struct HoldAfter<'a> {
+    pub(super) hold: &'a Hold,
+    pub(super) tenant: &'a str,
+    pub(super) before: Option<&'a Hold>,
+}
+
+/// A grant after the batch, and before it unless the batch made it.
+pub(super) struct GrantAfter<'a> {
+    pub(super) grant: &'a BonusGrant,
+    pub(super) tenant: &'a str,
+    pub(super) before: Option<&'a BonusGrant>,
 }
 
 impl<'a> Batch<'a> {
@@ -76,6 +96,18 @@ impl<'a> Batch<'a> {
             if let Some(change) = &applied.hold {
                 batch.change_hold(posting, change);
             }
+            for change in &applied.grants {
+                batch.change_grant(posting, change);
+            }
+            for allowance in &applied.allowances {
+                batch.allowances.insert(allowance.wallet, allowance);
+            }
+            batch.unsealed.posting_ids.push(posting.id.uuid());
+            let leaf = proof::leaf(posting, applied);
+            batch
+                .unsealed
+                .leaf_hashes
+                .extend_from_slice(leaf.as_bytes());
         }
         // The order of insertion is the order of the ids; see the parent module.
         let mut by_id = decisions.to_vec();
@@ -104,17 +136,25 @@ impl<'a> Batch<'a> {
     }
 
     fn change_hold(&mut self, posting: &'a Posting, change: &'a HoldChange) {
-        let after = self.holds.entry(change.after.id).or_insert(HoldAfter {
-            hold: &change.after,
-            tenant: posting.tenant.as_str(),
-            placed_by: None,
-            ended_by: None,
-        });
-        after.hold = &change.after;
-        match change.action {
-            HoldAction::Place => after.placed_by = Some(posting.id),
-            HoldAction::Capture | HoldAction::Void => after.ended_by = Some(posting.id),
-        }
+        self.holds
+            .entry(change.after.id)
+            .and_modify(|after| after.hold = &change.after)
+            .or_insert_with(|| HoldAfter {
+                hold: &change.after,
+                tenant: posting.tenant.as_str(),
+                before: change.before.as_ref(),
+            });
+    }
+
+    fn change_grant(&mut self, posting: &'a Posting, change: &'a GrantChange) {
+        self.grants
+            .entry(change.after.id)
+            .and_modify(|after| after.grant = &change.after)
+            .or_insert_with(|| GrantAfter {
+                grant: &change.after,
+                tenant: posting.tenant.as_str(),
+                before: change.before.as_ref(),
+            });
     }
 
     fn insert_posting(&mut self, posting: &'a Posting, applied: &'a Applied) {
@@ -124,7 +164,8 @@ impl<'a> Batch<'a> {
         let count = i32::try_from(applied.entries.len()).unwrap_or(i32::MAX);
         rows.id.push(posting.id.uuid());
         rows.tenant_id.push(posting.tenant.as_str());
-        rows.transaction_id.push(posting.transaction.uuid());
+        rows.transaction_id
+            .push(posting.transaction.map(TransactionId::uuid));
         rows.kind.push(posting.kind.word());
         rows.fingerprint.push(&posting.fingerprint);
         let hold = posting.hold.as_ref();
@@ -159,6 +200,7 @@ pub(super) struct WalletColumns {
     pub(super) bonus: Vec<i64>,
     pub(super) version: Vec<i64>,
     pub(super) event_version: Vec<i64>,
+    pub(super) posted_at: Vec<Option<OffsetDateTime>>,
 }
 
 impl WalletColumns {
@@ -173,48 +215,8 @@ impl WalletColumns {
             columns.bonus.push(wallet.balance.bonus);
             columns.version.push(wallet.version);
             columns.event_version.push(wallet.event_version);
+            columns.posted_at.push(wallet.posted_at);
         }
         columns
-    }
-}
-
-#[derive(Default)]
-pub(super) struct HoldColumns<'a> {
-    pub(super) id: Vec<Uuid>,
-    pub(super) tenant_id: Vec<&'a str>,
-    pub(super) wallet_id: Vec<Uuid>,
-    pub(super) amount: Vec<i64>,
-    pub(super) captured: Vec<i64>,
-    pub(super) status: Vec<&'static str>,
-    pub(super) placed_by: Vec<Option<Uuid>>,
-    pub(super) ended_by: Vec<Option<Uuid>>,
-}
-
-impl<'a> HoldColumns<'a> {
-    pub(super) fn of(batch: &Batch<'a>) -> Self {
-        let mut columns = Self::default();
-        for after in batch.holds.values() {
-            let hold = after.hold;
-            columns.id.push(hold.id.uuid());
-            columns.tenant_id.push(after.tenant);
-            columns.wallet_id.push(hold.wallet.uuid());
-            columns.amount.push(hold.amount);
-            columns.captured.push(match hold.status {
-                HoldStatus::Captured => hold.amount,
-                HoldStatus::Active | HoldStatus::Voided => 0,
-            });
-            columns.status.push(hold.status.word());
-            columns.placed_by.push(after.placed_by.map(PostingId::uuid));
-            columns.ended_by.push(after.ended_by.map(PostingId::uuid));
-        }
-        columns
-    }
-
-    /// How many holds are there already, to be ended.
-    pub(super) fn ended_only(&self) -> usize {
-        self.placed_by
-            .iter()
-            .filter(|posting| posting.is_none())
-            .count()
     }
 }

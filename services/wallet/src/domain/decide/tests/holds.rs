@@ -8,10 +8,7 @@ fn placing_takes_one_exact_form() {
     let place = |legs| with_hold(2, HoldAction::Place, legs);
     let good = place(vec![available(ALICE, -10), leg(ALICE, Bucket::Held, 10)]);
     let change = run(&book(), &good).expect("placed").hold.expect("a hold");
-    assert_eq!(
-        (change.action, change.after.amount),
-        (HoldAction::Place, 10)
-    );
+    assert_eq!((change.before, change.after.amount), (None, 10));
     let too_much = place(vec![available(ALICE, -101), leg(ALICE, Bucket::Held, 101)]);
     assert_eq!(
         refusal(&book(), &too_much),
@@ -44,7 +41,7 @@ fn placing_takes_one_exact_form() {
     );
 }
 
-/// A capture takes all of the hold's money to other wallets, once.
+/// A capture of all of the hold's money ends it, once.
 #[test]
 fn capturing_ends_the_hold() {
     let capture = |legs| with_hold(1, HoldAction::Capture, legs);
@@ -61,7 +58,7 @@ fn capturing_ends_the_hold() {
         RejectionReason::HoldNotActive.whole()
     );
     for legs in [
-        vec![leg(ALICE, Bucket::Held, -29), available(BOB, 29)],
+        vec![leg(ALICE, Bucket::Held, -31), available(BOB, 31)],
         vec![available(ALICE, -30), available(BOB, 30)],
         vec![leg(ALICE, Bucket::Held, -30), available(ALICE, 30)],
         vec![leg(ALICE, Bucket::Held, -30), leg(BOB, Bucket::Held, 30)],
@@ -76,6 +73,111 @@ fn capturing_ends_the_hold() {
             RejectionReason::HoldMismatch.whole()
         );
     }
+}
+
+/// Captures take parts to other wallets until nothing remains; a final one
+/// gives the rest back.
+#[test]
+fn captures_take_parts() {
+    let capture = |amount: i64| {
+        let legs = vec![leg(ALICE, Bucket::Held, -amount), available(BOB, amount)];
+        with_hold(1, HoldAction::Capture, legs)
+    };
+    let last = |taken: i64, rest: i64| {
+        let legs = vec![
+            leg(ALICE, Bucket::Held, -taken),
+            available(ALICE, rest),
+            available(BOB, taken - rest),
+        ];
+        with_hold(1, HoldAction::CaptureFinal, legs)
+    };
+    let mut book = book();
+    let first = run(&book, &capture(12)).expect("captured in part");
+    let after = first.hold.clone().expect("a hold").after;
+    assert_eq!((after.status, after.remaining()), (HoldStatus::Active, 18));
+    drop(book.apply(&first));
+    for refused in [capture(19), last(30, 10), last(17, 5)] {
+        assert_eq!(
+            refusal(&book, &refused),
+            RejectionReason::HoldMismatch.whole()
+        );
+    }
+    let ended = run(&book, &last(18, 5)).expect("captured for good");
+    let after = ended.hold.clone().expect("a hold").after;
+    assert_eq!((after.status, after.captured), (HoldStatus::Captured, 25));
+    drop(book.apply(&ended));
+    assert_eq!(
+        refusal(&book, &capture(1)),
+        RejectionReason::HoldNotActive.whole()
+    );
+}
+
+/// From its expiry on a hold cannot be captured and can expire; before, the reverse.
+#[test]
+fn expired_holds_are_not_captured() {
+    let expires_at = OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(10);
+    let expiring = Hold {
+        expires_at: Some(expires_at),
+        ..hold()
+    };
+    let book = Book::new([wallet(ALICE), wallet(BOB)], [expiring], []);
+    let capture = with_hold(
+        1,
+        HoldAction::Capture,
+        vec![leg(ALICE, Bucket::Held, -30), available(BOB, 30)],
+    );
+    let expire = with_hold(
+        1,
+        HoldAction::Expire,
+        vec![leg(ALICE, Bucket::Held, -30), available(ALICE, 30)],
+    );
+    let before = expires_at - time::Duration::microseconds(1);
+    assert!(decide(&book, &capture, before).is_ok());
+    assert_eq!(
+        decide(&book, &expire, before),
+        Err(RejectionReason::HoldMismatch.whole())
+    );
+    assert_eq!(
+        decide(&book, &capture, expires_at),
+        Err(RejectionReason::HoldExpired.whole())
+    );
+    let expired = decide(&book, &expire, expires_at).expect("its time is over");
+    assert_eq!(
+        expired.hold.expect("a hold").after.status,
+        HoldStatus::Expired
+    );
+}
+
+/// Only postings of the hold's transaction change it, and only wallet's own
+/// operations one without a transaction.
+#[test]
+fn holds_belong_to_their_transaction() {
+    let legs = vec![leg(ALICE, Bucket::Held, -30), available(ALICE, 30)];
+    let void = with_hold(1, HoldAction::Void, legs);
+    let foreign = Posting {
+        transaction: Some(TransactionId::from_uuid(Uuid::from_u128(9))),
+        ..void.clone()
+    };
+    let own = Posting {
+        transaction: None,
+        ..void
+    };
+    for posting in [&foreign, &own] {
+        assert_eq!(
+            refusal(&book(), posting),
+            RejectionReason::HoldManaged.whole()
+        );
+    }
+    let free = Hold {
+        transaction: None,
+        ..hold()
+    };
+    let book = Book::new([wallet(ALICE)], [free], []);
+    assert!(run(&book, &own).is_ok());
+    assert_eq!(
+        refusal(&book, &foreign),
+        RejectionReason::HoldManaged.whole()
+    );
 }
 
 /// A void gives all of the hold's money back, once.

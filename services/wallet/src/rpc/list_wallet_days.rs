@@ -1,0 +1,78 @@
+//! ListWalletDays: the days on which a wallet has entries, with their sums.
+
+use bursar_aip::page;
+use bursar_contracts::wallet::v1::{ListWalletDaysRequest, ListWalletDaysResponse};
+use bursar_server::Context;
+use serde::{Deserialize, Serialize};
+use time::Date;
+use tonic::{Request, Response, Status};
+
+use super::history_service::Histories;
+use crate::contract::history as contract;
+use crate::error::Error;
+use crate::store::wallet_days;
+
+/// The list's name in its page tokens.
+const LIST: &str = "wallet-days";
+
+/// Where a page ended.
+#[derive(Serialize, Deserialize)]
+struct Cursor {
+    /// The Julian day of the last day's start.
+    before: i32,
+}
+
+pub(super) async fn handle(
+    service: &Histories,
+    request: Request<ListWalletDaysRequest>,
+) -> Result<Response<ListWalletDaysResponse>, Status> {
+    let context = Context::of(&request)?;
+    let request = request.into_inner();
+    let (from, to) = contract::days(&request.from_day, &request.to_day)?;
+    let filter = [
+        request.wallet_id.as_str(),
+        &request.from_day,
+        &request.to_day,
+    ];
+    let cursor: Option<Cursor> =
+        page::decode(LIST, &filter, &request.page_token).map_err(Error::from)?;
+    let to = match cursor {
+        Some(cursor) => Date::from_julian_day(cursor.before)
+            .ok()
+            .and_then(Date::previous_day)
+            .filter(|last| *last < to)
+            .ok_or(Error::PageToken(page::PageTokenInvalid))?,
+        None => to,
+    };
+    let wallet = service.wallet(&context, &request.wallet_id).await?;
+    let size = page::size(request.page_size);
+    let mut connection = service.pool.acquire().await.map_err(Error::from)?;
+    // Read first: what is projected meanwhile may be in the sums, too, but nothing
+    // up to this version is missing.
+    let through_version = wallet_days::projected_version(&mut connection, wallet.id)
+        .await
+        .map_err(Error::from)?;
+    // One more than the page, to know whether another page follows.
+    let mut found = wallet_days::days(&mut connection, wallet.id, from, to, size + 1)
+        .await
+        .map_err(Error::from)?;
+    let has_next = found.len() > usize::try_from(size).unwrap_or(usize::MAX);
+    if has_next {
+        found.pop();
+    }
+    let next_page_token = match found.last() {
+        Some(last) if has_next => {
+            let before = last.start.to_julian_day();
+            page::encode(LIST, &filter, &Cursor { before })
+        }
+        Some(_) | None => String::new(),
+    };
+    let days = found.iter();
+    Ok(Response::new(ListWalletDaysResponse {
+        days: days
+            .map(|sums| contract::wallet_day(sums, wallet.currency))
+            .collect(),
+        through_version,
+        next_page_token,
+    }))
+}

@@ -1,0 +1,96 @@
+//! `bench`: how fast the ledger is, against a reference on the same server.
+//!
+//! Everything is private to the run: a PostgreSQL with durability on and the
+//! settings that the operators' pages advise, a Valkey, an issuer of tokens, and
+//! the wallet service as a release build in a process of its own, with relay,
+//! outbox and idempotency as in production. The load generator shares the
+//! machine; that is part of the definition.
+//!
+//! Measurements are interleaved: each round measures everything once, beginning
+//! with the reference, and the report has the medians of the rounds. Rates are
+//! compared with the reference and with each other, so that they mean something
+//! on other machines too.
+
+use std::fs;
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::checkout::Checkout;
+use crate::mesh::{Mesh, MeshOptions};
+
+mod cpu;
+mod driver;
+mod programs;
+mod reference;
+mod report;
+mod rounds;
+mod seed;
+mod settings;
+mod stage;
+mod wallet;
+
+pub use self::report::Report;
+pub use self::settings::Settings;
+
+/// What PostgreSQL may keep in memory: room for the large set of wallets.
+const SHARED_BUFFERS: &str = "4GB";
+
+/// Runs the benchmark, writes `target/bench/report.json` and a table to `out`.
+///
+/// # Errors
+/// When something cannot be built or started, or a caller gets an error: a
+/// benchmark with failing calls measures nothing.
+pub async fn run(settings: &Settings, out: &mut impl Write) -> anyhow::Result<Report> {
+    let checkout = Checkout::find()?;
+    writeln!(out, "Building release programs.")?;
+    let programs = programs::build(&checkout).await?;
+    writeln!(
+        out,
+        "Starting PostgreSQL and Valkey; about {} minutes of measuring follow.",
+        settings.estimate().as_secs().div_ceil(60)
+    )?;
+    let options = MeshOptions {
+        postgres: vec![("shared_buffers".to_owned(), SHARED_BUFFERS.to_owned())],
+        ..MeshOptions::servers()
+    };
+    let mesh = Mesh::start(options, |_| {}).await?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    // Dropping the measurement ends the service and the load.
+    let measured = tokio::select! {
+        measured = measure(settings, &checkout, &programs, &mesh, out) => measured,
+        _ = interrupt.recv() => Err(anyhow!("interrupted")),
+        _ = terminate.recv() => Err(anyhow!("told to end")),
+    };
+    tokio::task::spawn_blocking(|| mesh.stop()).await??;
+    let report = measured?;
+
+    let directory = checkout.root().join("target/bench");
+    fs::create_dir_all(&directory)?;
+    let file = directory.join("report.json");
+    fs::write(&file, format!("{}\n", serde_json::to_string(&report)?))
+        .with_context(|| format!("{} cannot be written", file.display()))?;
+    writeln!(out, "\n{report}\nWritten to {}.", file.display())?;
+    Ok(report)
+}
+
+async fn measure(
+    settings: &Settings,
+    checkout: &Checkout,
+    programs: &programs::Programs,
+    mesh: &Mesh,
+    out: &mut impl Write,
+) -> anyhow::Result<Report> {
+    let mut stage = stage::Stage::set(settings, checkout, programs, mesh, out).await?;
+    let measured = rounds::all(settings, &mut stage, out).await;
+    stage.strike().await?;
+    measured
+}
+
+/// A span in whole seconds, as the programs take it.
+fn seconds(span: Duration) -> u64 {
+    span.as_secs().max(1)
+}
