@@ -12,6 +12,7 @@ const GET_WALLET: &str = "/bursar.wallet.v1.WalletService/GetWallet";
 fn known_wallet() -> GetWalletRequest {
     GetWalletRequest {
         wallet_id: KNOWN_WALLET.to_owned(),
+        ..GetWalletRequest::default()
     }
 }
 
@@ -66,6 +67,7 @@ async fn grpc_web_calls_pass() {
 
     let other = GetWalletRequest {
         wallet_id: KNOWN_WALLET.replace('1', "2"),
+        ..GetWalletRequest::default()
     };
     let answer = call_grpc_web(&edge, GET_WALLET, &other, Some(&token)).await;
     assert_eq!((answer.status, answer.code), (200, Code::NotFound));

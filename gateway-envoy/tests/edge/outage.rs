@@ -14,6 +14,7 @@ const GET_WALLET: &str = "/bursar.wallet.v1.WalletService/GetWallet";
 fn known_wallet() -> GetWalletRequest {
     GetWalletRequest {
         wallet_id: KNOWN_WALLET.to_owned(),
+        ..GetWalletRequest::default()
     }
 }
 

@@ -101,6 +101,7 @@ async fn forged_tokens_are_refused() {
         assert_eq!(answer.error(401, 16), "UNAUTHENTICATED", "{name}");
         let mut request = Request::new(GetWalletRequest {
             wallet_id: KNOWN_WALLET.to_owned(),
+            ..GetWalletRequest::default()
         });
         let value = format!("Bearer {token}").parse().unwrap();
         request.metadata_mut().insert("authorization", value);

@@ -1,7 +1,5 @@
-//! Every row of the interface over gRPC, and one over gRPC-Web.
+//! Every row of the interface over gRPC.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bursar_contracts::admin::v1::admin_service_client::AdminServiceClient;
 use bursar_contracts::admin::v1::{
     CreateTicketRequest, GetMeshStatusRequest, GetTicketRequest, ListAuditEventsRequest,
@@ -23,11 +21,10 @@ use bursar_contracts::wallet::v1::{
     CreateWalletRequest, GetWalletRequest, ListEntriesRequest, ListWalletsRequest,
 };
 use bursar_status::StatusExt;
-use prost::Message;
 use tonic::{Code, Request};
 use uuid::Uuid;
 
-use crate::support::{Edge, PASSWORD, new_key, send};
+use crate::support::{Edge, PASSWORD, new_key};
 
 /// A request with a token.
 pub(crate) fn with<T>(message: T, token: &str) -> Request<T> {
@@ -38,7 +35,7 @@ pub(crate) fn with<T>(message: T, token: &str) -> Request<T> {
 }
 
 /// A request with a token and an idempotency key.
-fn paying<T>(message: T, token: &str, key: &str) -> Request<T> {
+pub(crate) fn paying<T>(message: T, token: &str, key: &str) -> Request<T> {
     let mut request = with(message, token);
     request
         .metadata_mut()
@@ -46,7 +43,7 @@ fn paying<T>(message: T, token: &str, key: &str) -> Request<T> {
     request
 }
 
-fn eur(minor_units: i64) -> Option<Money> {
+pub(crate) fn eur(minor_units: i64) -> Option<Money> {
     Some(Money {
         currency_code: "EUR".to_owned(),
         minor_units,
@@ -175,6 +172,7 @@ async fn money_moves_over_grpc() {
 
     let get = GetWalletRequest {
         wallet_id: from.wallet_id.clone(),
+        ..GetWalletRequest::default()
     };
     let now = wallets
         .get_wallet(with(get, &ada.token))
@@ -330,47 +328,4 @@ async fn admin_answers_over_grpc() {
         .await
         .expect("asked");
     assert!(status.into_inner().healthy);
-}
-
-/// A browser's gRPC-Web call, framed by hand: one message in, one message and
-/// the trailers out.
-#[tokio::test]
-async fn grpc_web_answers() {
-    let edge = Edge::shared();
-    let ada = edge.person().await;
-    let message = GetMeRequest {}.encode_to_vec();
-    let mut frame = vec![0];
-    frame.extend(u32::try_from(message.len()).expect("short").to_be_bytes());
-    frame.extend(message);
-    let request = edge
-        .request("POST", "/bursar.identity.v1.IdentityService/GetMe")
-        .header("content-type", "application/grpc-web-text")
-        .header("accept", "application/grpc-web-text")
-        .header("x-grpc-web", "1")
-        .header("origin", "http://localhost:3000")
-        .bearer_auth(&ada.token)
-        .body(STANDARD.encode(frame));
-    let answer = send(request).await;
-    assert_eq!(answer.status, 200);
-    assert!(
-        answer.headers.contains_key("access-control-allow-origin"),
-        "{:?}",
-        answer.headers
-    );
-    let text = answer.json.as_str().expect("base64 text").to_owned();
-    // Each flush of the stream is padded base64 of its own.
-    let bytes: Vec<u8> = text
-        .split_inclusive('=')
-        .collect::<String>()
-        .as_bytes()
-        .chunks(4)
-        .flat_map(|chunk| STANDARD.decode(chunk).expect("base64"))
-        .collect();
-    let length = u32::from_be_bytes(bytes[1..5].try_into().expect("four bytes"));
-    let end = 5 + usize::try_from(length).expect("short");
-    let me =
-        bursar_contracts::identity::v1::GetMeResponse::decode(&bytes[5..end]).expect("a message");
-    assert_eq!(me.user.map(|user| user.user_id), Some(ada.user_id));
-    assert_eq!(bytes[end], 0x80, "the trailers follow the message");
-    assert!(String::from_utf8_lossy(&bytes[end..]).contains("grpc-status:0"));
 }

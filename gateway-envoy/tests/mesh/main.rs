@@ -5,13 +5,21 @@
 //! need rate limits start one of their own.
 
 mod access;
+mod bonus;
+mod books;
 mod crashes;
 mod edge;
 mod grpc;
+mod grpc_web;
+mod history;
+mod holds;
 mod idempotency;
 mod input;
 mod limits;
+mod proof;
 mod provider;
+mod provider_accounts;
 mod rest;
 mod support;
 mod transfers;
+mod wallet_life;

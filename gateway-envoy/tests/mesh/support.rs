@@ -118,6 +118,10 @@ impl Edge {
         send(request.header("idempotency-key", key).json(body)).await
     }
 
+    pub(crate) async fn put(&self, path: &str, token: &str, body: &Value) -> Answer {
+        send(self.request("PUT", path).bearer_auth(token).json(body)).await
+    }
+
     /// A channel for generated gRPC clients.
     pub(crate) fn channel(&self) -> Channel {
         Endpoint::from_shared(self.url.clone())
@@ -198,6 +202,29 @@ impl Edge {
     }
 }
 
+impl Edge {
+    /// A wallet's money in its three buckets: available, held and bonus. The
+    /// balance at an instant to come is exact, where a wallet's may be a moment old.
+    pub(crate) async fn balance(&self, token: &str, wallet: &str) -> [i64; 3] {
+        let path = format!("/api/v1/wallet/wallets/{wallet}/balance?at=2999-01-01T00:00:00Z");
+        let found = self.get(&path, token).await.ok();
+        buckets(&found["balance"])
+    }
+
+    /// Transfers euros by the transaction service.
+    pub(crate) async fn transfer(
+        &self,
+        person: &Person,
+        from: &str,
+        to: &str,
+        minor: i64,
+    ) -> Answer {
+        let path = "/api/v1/transactions/transfers";
+        let body = transfer(from, to, minor);
+        self.pay(path, &person.token, &new_key(), &body).await
+    }
+}
+
 /// How often a money call is tried again before a test gives up.
 const MAX_TRIES: usize = 200;
 /// How long a client rests before it tries again.
@@ -221,6 +248,17 @@ impl Edge {
     }
 }
 
+/// A contract's balance: available, held and bonus money.
+pub(crate) fn buckets(balance: &Value) -> [i64; 3] {
+    ["available_minor", "held_minor", "bonus_minor"].map(|bucket| minor(&balance[bucket]))
+}
+
+/// Expects a refusal of wallet's with this status and reason.
+pub(crate) fn refused(answer: &Answer, status: u16, reason: &str) {
+    let told = (answer.status, answer.reason());
+    assert_eq!(told, (status, reason), "{:#}", answer.json);
+}
+
 /// Sends a request and reads its answer, whatever it is.
 pub(crate) async fn send(request: reqwest::RequestBuilder) -> Answer {
     let response = request.send().await.expect("the gateway answers");
@@ -237,7 +275,16 @@ pub(crate) async fn send(request: reqwest::RequestBuilder) -> Answer {
 
 /// Looks until something is there.
 pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
-    let found = tokio::time::timeout(PATIENCE, async {
+    eventually_within(PATIENCE, what, look).await
+}
+
+/// Looks until something is there that may take longer than most.
+pub(crate) async fn eventually_within<T>(
+    patience: Duration,
+    what: &str,
+    look: impl AsyncFn() -> Option<T>,
+) -> T {
+    let found = tokio::time::timeout(patience, async {
         loop {
             if let Some(found) = look().await {
                 return found;

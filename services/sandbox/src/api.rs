@@ -1,5 +1,6 @@
 //! The provider's HTTP API.
 
+mod accounts;
 mod create;
 mod faults;
 mod form;
@@ -62,6 +63,8 @@ pub(crate) fn router(pool: PgPool, settings: &Settings, shutdown: CancellationTo
             "/v1/payouts/{reference}",
             get(|state, path| read::get(state, Kind::Payout, path)),
         )
+        .route("/v1/accounts", post(accounts::create))
+        .route("/v1/accounts/{reference}", get(accounts::get))
         .route(
             "/v1/faults",
             post(faults::create).get(faults::list).delete(faults::clear),

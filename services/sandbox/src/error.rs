@@ -33,7 +33,10 @@ pub(crate) enum ApiError {
     /// The request came after the time until which it was valid.
     #[error("the request came after valid_until; it was not recorded")]
     Late,
-    /// No movement of that reference.
+    /// No account number is left for the reference.
+    #[error("internal error")]
+    NumbersTaken,
+    /// Nothing of that reference.
     #[error("no such reference")]
     NotFound,
     /// No route of that name.
@@ -61,7 +64,7 @@ impl ApiError {
             Self::Late => (StatusCode::GONE, "expired"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::NoRoute => (StatusCode::NOT_FOUND, "no_route"),
-            Self::Simulated | Self::Database(_) | Self::Json(_) => {
+            Self::NumbersTaken | Self::Simulated | Self::Database(_) | Self::Json(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal")
             }
         }
@@ -73,6 +76,7 @@ impl IntoResponse for ApiError {
         match &self {
             Self::Database(error) => tracing::error!(%error, "the books cannot be read or written"),
             Self::Json(error) => tracing::error!(%error, "an answer cannot be written"),
+            Self::NumbersTaken => tracing::error!("no account number is left for a reference"),
             Self::Simulated => tracing::info!("a fault on demand: 500"),
             Self::Unauthorized
             | Self::Body(_)

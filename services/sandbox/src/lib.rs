@@ -1,4 +1,5 @@
-//! A simulated payment provider: charges, payouts and signed callbacks over HTTP.
+//! A simulated payment provider: charges, payouts, account numbers and signed
+//! callbacks over HTTP.
 //!
 //! It stands for another company, with books of its own in a database of its
 //! own. What it has answered is committed; a reference means one movement for

@@ -1,5 +1,6 @@
 //! The provider's books in PostgreSQL.
 
+pub(crate) mod accounts;
 pub(crate) mod callbacks;
 pub(crate) mod faults;
 pub(crate) mod movements;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub mod proof;
+
 use anyhow::{Context, ensure};
 use bursar_money::Currency;
 use serde::Deserialize;
@@ -30,6 +32,10 @@ pub struct Settings {
     /// From which money transfers are paid first.
     #[serde(default)]
     pub bonus_spend_order: BonusSpendOrder,
+    /// The share of the time, in percent, in which this process brings projections
+    /// up to date; 0 leaves it to others.
+    #[serde(default = "default_projection_cpu_percent")]
+    pub projection_cpu_percent: u32,
 }
 
 /// From which bucket spendable money is taken first.
@@ -60,6 +66,9 @@ fn default_currency() -> String {
 }
 fn default_wallets_per_user() -> u32 {
     100
+}
+fn default_projection_cpu_percent() -> u32 {
+    10
 }
 fn default_queued_postings() -> u32 {
     8_192
@@ -98,6 +107,10 @@ impl Settings {
         ensure!(
             self.ledger_max_postings >= MAX_CALL_POSTINGS,
             "BURSAR_LEDGER_MAX_POSTINGS is less than the {MAX_CALL_POSTINGS} postings of one call"
+        );
+        ensure!(
+            self.projection_cpu_percent <= 100,
+            "BURSAR_PROJECTION_CPU_PERCENT is more than 100"
         );
         Ok(())
     }

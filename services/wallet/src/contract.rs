@@ -5,11 +5,15 @@
 //! instant out of range. Enums translate value by value, in both directions by
 //! a match without a catch-all, so that a new value is a compile error.
 
-mod enums;
+pub(crate) mod enums;
 pub(crate) mod event;
+pub(crate) mod history;
 pub(crate) mod hold;
 pub(crate) mod limit;
 pub(crate) mod posting;
+pub(crate) mod projection;
+pub(crate) mod proof;
+pub(crate) mod provider_account;
 pub(crate) mod wallet;
 
 use prost_types::Timestamp;

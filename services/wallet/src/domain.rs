@@ -10,12 +10,19 @@ pub mod batch;
 pub mod bonus;
 pub mod book;
 pub mod campaign;
+pub mod csv;
 pub mod decide;
+pub mod drift;
+pub mod entry_walk;
+pub mod fold;
+pub mod history;
 pub mod hold;
 pub mod hold_order;
 pub mod life;
 pub mod limit;
 pub mod posting;
+pub mod provider_account;
+pub mod trial_balance;
 pub mod wallet;
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What can go wrong, and what its callers are told.
 
 mod bonus;
+mod proof;
+mod provider_account;
 mod refusal;
 
 use std::time::Duration;
@@ -14,9 +16,12 @@ use bursar_server::database;
 use bursar_status::{Reason, StatusBuilder};
 use tonic::{Code, Status};
 
+use crate::domain::drift::RebuildId;
 use crate::domain::posting::RejectionReason;
 
 pub use bonus::BonusError;
+pub use proof::ProofError;
+pub use provider_account::ProviderAccountError;
 
 /// How long a caller should wait when the ledger's queue is full. The queue
 /// empties in a fraction of it.
@@ -94,6 +99,12 @@ pub enum Error {
     /// The call about bonus money failed.
     #[error(transparent)]
     Bonus(#[from] BonusError),
+    /// The call about the ledger's proof failed.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// The call about an account at a provider failed.
+    #[error(transparent)]
+    ProviderAccount(#[from] ProviderAccountError),
     /// A field is not what it must be at this time.
     #[error("{field}: {description}")]
     FieldInvalid {
@@ -101,6 +112,23 @@ pub enum Error {
         field: &'static str,
         /// What is wrong with it.
         description: &'static str,
+    },
+    /// The statement has more entries than a file may have.
+    #[error("the statement has {entries} entries; a file has at most {limit}")]
+    StatementTooLong {
+        /// How many it has, or some number above the limit.
+        entries: i64,
+        /// How many it may have.
+        limit: i64,
+    },
+    /// There is no such rebuild.
+    #[error("no such rebuild")]
+    RebuildNotFound,
+    /// All wallets are being rebuilt already.
+    #[error("all wallets are being rebuilt already")]
+    RebuildInProgress {
+        /// By which rebuild.
+        rebuild: Option<RebuildId>,
     },
     /// The currency is none that the platform knows.
     #[error("not an active ISO 4217 currency code")]
@@ -128,6 +156,12 @@ pub enum Error {
     /// over. The postings may be in the ledger: only posting them again tells.
     #[error("the ledger's database cannot serve the call now")]
     LedgerUnavailable,
+    /// The wallet has not come to the version that was asked for.
+    #[error("the wallet is at version {version}")]
+    WalletVersionNotReached {
+        /// The version it has.
+        version: i64,
+    },
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -140,6 +174,7 @@ impl Error {
         match self {
             Self::Rejected { reason, .. } => refusal::is_definite(*reason),
             Self::Bonus(error) => error.is_refusal(),
+            Self::ProviderAccount(error) => error.is_refusal(),
             Self::WalletNotFound
             | Self::WalletLimitReached { .. }
             | Self::HoldNotFound
@@ -149,9 +184,14 @@ impl Error {
             | Self::WalletNotEmpty { .. }
             | Self::SystemWallet { .. }
             | Self::CreditLimitInUse { .. }
+            | Self::StatementTooLong { .. }
+            | Self::RebuildNotFound
             | Self::CurrencyUnsupported { .. } => true,
             Self::HoldContended
+            | Self::WalletVersionNotReached { .. }
+            | Self::Proof(_)
             | Self::FieldInvalid { .. }
+            | Self::RebuildInProgress { .. }
             | Self::PageToken(_)
             | Self::KeyReused
             | Self::KeyInUse
@@ -188,6 +228,11 @@ impl From<Error> for Status {
                     .into()
             }
             Error::HoldContended => refusal::contended(),
+            Error::WalletVersionNotReached { version } => {
+                unmet(ErrorReason::WalletVersionNotReached, message, "wallet")
+                    .metadata("version", version.to_string())
+                    .into()
+            }
             Error::WalletFrozen { wallet } => {
                 of_wallet(ErrorReason::WalletFrozen, message, wallet).into()
             }
@@ -206,9 +251,26 @@ impl From<Error> for Status {
                     .into()
             }
             Error::Bonus(error) => error.into(),
+            Error::Proof(error) => error.into(),
+            Error::ProviderAccount(error) => error.into(),
             Error::FieldInvalid { field, description } => {
                 StatusBuilder::new(Code::InvalidArgument, CommonReason::InvalidField, message)
                     .field(field, description)
+                    .into()
+            }
+            Error::StatementTooLong { entries, limit } => {
+                unmet(ErrorReason::StatementTooLong, message, "statement")
+                    .metadata("entries", entries.to_string())
+                    .metadata("limit", limit.to_string())
+                    .into()
+            }
+            Error::RebuildNotFound => {
+                StatusBuilder::new(Code::NotFound, ErrorReason::RebuildNotFound, message).into()
+            }
+            Error::RebuildInProgress { rebuild } => {
+                let rebuild = rebuild.map(|id| id.to_string()).unwrap_or_default();
+                unmet(ErrorReason::RebuildInProgress, message, "projections")
+                    .metadata("rebuild_id", rebuild)
                     .into()
             }
             Error::CurrencyUnsupported { field } => StatusBuilder::new(

@@ -3,10 +3,14 @@
 //! Each query returns the rows that break its rule. They read whole tables and
 //! take no locks; on a service at work each sees one consistent snapshot.
 
+mod chain;
+
 use bursar_server::Invariant;
 
+pub use chain::CHAIN;
+
 /// The rules, by their numbers in the platform's list.
-pub const INVARIANTS: [Invariant; 19] = [
+pub const INVARIANTS: [Invariant; 21] = [
     Invariant {
         number: 1,
         name: "all entries sum to zero in each currency",
@@ -195,7 +199,7 @@ pub const INVARIANTS: [Invariant; 19] = [
               FROM wallets
               LEFT JOIN (
                   SELECT aggregate_id, max(version) AS latest
-                  FROM events
+                  FROM event_log
                   WHERE aggregate_kind = 'wallet'
                   GROUP BY aggregate_id
               ) AS counted ON counted.aggregate_id = wallets.id
@@ -223,5 +227,32 @@ pub const INVARIANTS: [Invariant; 19] = [
         number: 10,
         name: "no event waits longer than 30 s to be published",
         sql: bursar_events::UNPUBLISHED_EVENTS_SQL,
+    },
+    Invariant {
+        number: 14,
+        name: "every posting older than a minute is in a block or waits for one",
+        sql: "SELECT id, recorded_at
+              FROM postings
+              WHERE recorded_at < now() - interval '1 minute'
+                  AND NOT EXISTS (
+                      SELECT FROM (
+                          SELECT unnest(posting_ids) AS id FROM ledger_blocks
+                          UNION ALL
+                          SELECT unnest(posting_ids) FROM ledger_unsealed
+                      ) AS known
+                      WHERE known.id = postings.id
+                  )",
+    },
+    Invariant {
+        number: 14,
+        name: "no posting is in two blocks, or sealed and waiting to be sealed",
+        sql: "SELECT id, count(*) AS times
+              FROM (
+                  SELECT unnest(posting_ids) AS id FROM ledger_blocks
+                  UNION ALL
+                  SELECT unnest(posting_ids) FROM ledger_unsealed
+              ) AS known
+              GROUP BY id
+              HAVING count(*) > 1",
     },
 ];

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    bursar_server::main(bursar_wallet::definition())
+    bursar_server::main_with(bursar_wallet::definition(), bursar_wallet::extras())
 }

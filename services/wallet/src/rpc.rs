@@ -6,22 +6,41 @@ mod batch_get_wallets;
 mod bonus;
 mod capture_hold;
 mod close_wallet;
+mod create_provider_account;
 mod create_wallet;
+mod detect_drift;
+mod export_statement;
 mod freeze_wallet;
+mod get_balance_at;
 mod get_hold;
+mod get_provider_account;
+mod get_rebuild;
 mod get_spending_limits;
+mod get_statement;
+mod get_trial_balance;
 mod get_wallet;
+mod history_service;
 mod hold;
 mod hold_service;
 mod life;
 mod list_entries;
 mod list_holds;
+mod list_provider_accounts;
+mod list_rebuilds;
+mod list_wallet_days;
+mod list_wallet_months;
 mod list_wallets;
 pub(crate) mod once;
 mod place_hold;
 mod post_batch;
+mod projection_service;
+mod proof;
+mod provider_accounts;
+mod rebuild_projections;
 mod set_credit_limit;
 mod set_spending_limits;
+mod statement;
+mod statement_file;
 mod unfreeze_wallet;
 mod void_hold;
 
@@ -30,20 +49,31 @@ use bursar_auth::Reach;
 use bursar_contracts::wallet::v1 as proto;
 use bursar_contracts::wallet::v1::ledger_service_server::LedgerService;
 use bursar_contracts::wallet::v1::wallet_service_server::WalletService;
+use bursar_server::Reads;
 use sqlx::PgPool;
 use tonic::{Request, Response, Status};
 
+pub(crate) use self::history_service::Histories;
 pub(crate) use self::hold_service::Holds;
+pub(crate) use self::projection_service::Projections;
+pub(crate) use self::provider_accounts::ProviderAccounts;
+use crate::cache::WalletCache;
+use crate::jobs::creation::Openings;
 use crate::jobs::queue::Ledger;
 
 pub(crate) use bonus::Bonus;
+pub(crate) use proof::Proofs;
 
 /// Users' wallets.
 pub(crate) struct Wallets {
     /// The database.
     pub(crate) pool: PgPool,
-    /// How many wallets one user may own.
-    pub(crate) max_per_user: u32,
+    /// Where lists are read from.
+    pub(crate) reads: Reads,
+    /// Wallets for display.
+    pub(crate) cache: WalletCache,
+    /// The way to the writer that opens wallets.
+    pub(crate) openings: Openings,
 }
 
 #[tonic::async_trait]

@@ -23,6 +23,7 @@
 //! transaction finds the answer.
 
 mod answer;
+mod batch;
 mod key;
 mod store;
 
@@ -36,6 +37,7 @@ use tonic::{Code, Status};
 
 use crate::id::TenantId;
 pub use answer::{Answer, REPLAYED};
+pub use batch::{Answered, answer_all};
 pub use key::{HEADER, Key, KeyInvalid};
 pub use store::{Claim, claim, complete, delete_expired, release};
 

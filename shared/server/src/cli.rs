@@ -65,7 +65,9 @@ fn parse(commands: Vec<ExtraCommand>) -> Asked {
     }
     let matches = all.get_matches();
     if let Some((name, own)) = matches.subcommand()
-        && let Some(extra) = commands.iter().find(|extra| extra.command.get_name() == name)
+        && let Some(extra) = commands
+            .iter()
+            .find(|extra| extra.command.get_name() == name)
     {
         return Asked::Extra(extra.run, own.clone());
     }

@@ -33,6 +33,9 @@ pub struct Config {
     pub database_url: SecretString,
     /// The database, as the role that owns its tables; migrations run at start when it is set.
     pub database_owner_url: Option<SecretString>,
+    /// A replica of the database for lists, which may be a little behind; lists
+    /// come from the database itself without one.
+    pub database_replica_url: Option<SecretString>,
     /// How many connections to the database there may be.
     #[serde(default = "default_connections")]
     pub database_max_connections: u32,

@@ -12,6 +12,7 @@ use sqlx::{Connection, PgConnection, PgPool, Postgres, Row, Transaction};
 use tonic::{Code, Status};
 
 use crate::definition::Migrations;
+use crate::reads::REPLICA_ACQUIRE_TIMEOUT;
 
 /// How long a call waits for a connection before it is refused. Long enough for
 /// a burst as large as the bound on concurrent calls to pass through the pool,
@@ -34,13 +35,7 @@ const DURABLE_SETTINGS: [&str; 3] = ["fsync", "full_page_writes", "synchronous_c
 
 /// Opens the pool of the application role, once the database answers.
 pub(crate) async fn connect(url: &SecretString, max: u32, name: &str) -> anyhow::Result<PgPool> {
-    let options: PgConnectOptions = url
-        .expose_secret()
-        .parse()
-        .context("BURSAR_DATABASE_URL is not a PostgreSQL address")?;
-    let options = options
-        .application_name(&format!("bursar-{name}"))
-        .options(SESSION_SETTINGS);
+    let options = options(url, name).context("BURSAR_DATABASE_URL is not a PostgreSQL address")?;
     let pool = PgPoolOptions::new()
         .max_connections(max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -48,6 +43,25 @@ pub(crate) async fn connect(url: &SecretString, max: u32, name: &str) -> anyhow:
         .connect_lazy_with(options);
     wait_until_up(&pool).await?;
     Ok(pool)
+}
+
+/// The pool of a replica, which need not answer: lists do without it then. Its
+/// sessions cannot write, whatever it turns out to be.
+pub(crate) fn replica(url: &SecretString, max: u32, name: &str) -> anyhow::Result<PgPool> {
+    let options =
+        options(url, name).context("BURSAR_DATABASE_REPLICA_URL is not a PostgreSQL address")?;
+    Ok(PgPoolOptions::new()
+        .max_connections(max)
+        .acquire_timeout(REPLICA_ACQUIRE_TIMEOUT)
+        .test_before_acquire(true)
+        .connect_lazy_with(options.options([("default_transaction_read_only", "on")])))
+}
+
+fn options(url: &SecretString, name: &str) -> Result<PgConnectOptions, sqlx::Error> {
+    let options: PgConnectOptions = url.expose_secret().parse()?;
+    Ok(options
+        .application_name(&format!("bursar-{name}"))
+        .options(SESSION_SETTINGS))
 }
 
 async fn wait_until_up(pool: &PgPool) -> anyhow::Result<()> {

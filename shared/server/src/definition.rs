@@ -14,6 +14,7 @@ use tonic::service::Routes;
 use crate::config::Config;
 use crate::invariants::Invariant;
 use crate::outbound::{Outbound, ServiceTokens};
+use crate::reads::Reads;
 
 /// The migrations of one crate.
 #[derive(Clone, Copy)]
@@ -52,6 +53,8 @@ pub struct Start {
     pub environment: Figment,
     /// The database, as the application role.
     pub pool: PgPool,
+    /// Where lists are read from.
+    pub reads: Reads,
     /// Verifies access tokens; `None` where no key set is configured.
     pub verifier: Option<Verifier>,
     /// Ends when the process shall end.

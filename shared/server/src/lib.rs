@@ -20,6 +20,7 @@ mod layers;
 mod operations;
 mod outbound;
 mod readiness;
+mod reads;
 mod serve;
 mod telemetry;
 
@@ -31,4 +32,5 @@ pub use definition::{Assembly, Definition, Job, Migrations, Start};
 pub use detached::{detached, now};
 pub use invariants::{Check, Findings, Invariant, Verdict, run_check, verify};
 pub use outbound::Outbound;
+pub use reads::Reads;
 pub use serve::{Running, start};

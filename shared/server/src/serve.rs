@@ -26,6 +26,7 @@ use crate::layers::{self, Stack};
 use crate::operations::Operations;
 use crate::outbound::ServiceTokens;
 use crate::readiness::{Readiness, is_ready};
+use crate::reads::Reads;
 use crate::{database, http, telemetry};
 
 /// How many calls one connection may have under way.
@@ -48,6 +49,7 @@ pub struct Running {
     tasks: JoinSet<anyhow::Result<()>>,
     grace: Duration,
     pool: PgPool,
+    reads: Reads,
 }
 
 impl Running {
@@ -83,6 +85,7 @@ impl Running {
             tracing::warn!("the grace period passed; what is left is cut off");
             self.tasks.shutdown().await;
         }
+        self.reads.close().await;
         self.pool.close().await;
     }
 }
@@ -108,6 +111,13 @@ pub async fn start(
     .await?;
     database::require_durable(&pool).await?;
     database::require_migrated(&pool, &definition.migrations).await?;
+    let replica = match &config.database_replica_url {
+        Some(url) => {
+            let connections = config.database_max_connections;
+            Some(database::replica(url, connections, definition.name)?)
+        }
+        None => None,
+    };
 
     let start = Start {
         name: definition.name,
@@ -121,6 +131,7 @@ pub async fn start(
         tokens: service_tokens(&config)?,
         config,
         environment,
+        reads: Reads::new(pool.clone(), replica),
         pool,
         shutdown,
     };
@@ -179,6 +190,7 @@ async fn run(definition: &Definition, start: Start, assembly: Assembly) -> anyho
         tasks,
         grace: Duration::from_secs(start.config.shutdown_grace_seconds),
         pool: start.pool,
+        reads: start.reads,
     })
 }
 

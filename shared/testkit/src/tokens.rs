@@ -28,10 +28,14 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 /// What every user may do.
-const USER_GRANTS: [&str; 9] = [
+const USER_GRANTS: [&str; 13] = [
     "user:read:own",
     "session:*:own",
     "wallet:*:own",
+    "hold:read:own",
+    "bonus:read:own",
+    "bonus:convert:own",
+    "ledger:prove:own",
     "transfer:*:own",
     "deposit:*:own",
     "withdrawal:*:own",
@@ -40,7 +44,18 @@ const USER_GRANTS: [&str; 9] = [
     "ticket:read:own",
 ];
 /// What an admin may do besides.
-const ADMIN_GRANTS: [&str; 4] = ["*:read:any", "ticket:*:any", "audit:*:any", "mesh:*:any"];
+const ADMIN_GRANTS: [&str; 10] = [
+    "*:read:any",
+    "ticket:*:any",
+    "audit:*:any",
+    "mesh:*:any",
+    "hold:*:any",
+    "wallet:freeze:any",
+    "wallet:configure:any",
+    "bonus:*:any",
+    "bonus_campaign:*:any",
+    "ledger:*:any",
+];
 /// How long tokens are good for, in seconds.
 const LIFETIME_SECONDS: i64 = 900;
 

@@ -305,8 +305,11 @@ impl WalletService for Played {
         &self,
         request: Request<wallet::UnfreezeWalletRequest>,
     ) -> Result<Response<wallet::UnfreezeWalletResponse>, Status> {
-        self.answer(request.metadata(), wallet::UnfreezeWalletResponse::default())
-            .await
+        self.answer(
+            request.metadata(),
+            wallet::UnfreezeWalletResponse::default(),
+        )
+        .await
     }
 
     async fn close_wallet(
@@ -321,24 +324,33 @@ impl WalletService for Played {
         &self,
         request: Request<wallet::SetCreditLimitRequest>,
     ) -> Result<Response<wallet::SetCreditLimitResponse>, Status> {
-        self.answer(request.metadata(), wallet::SetCreditLimitResponse::default())
-            .await
+        self.answer(
+            request.metadata(),
+            wallet::SetCreditLimitResponse::default(),
+        )
+        .await
     }
 
     async fn set_spending_limits(
         &self,
         request: Request<wallet::SetSpendingLimitsRequest>,
     ) -> Result<Response<wallet::SetSpendingLimitsResponse>, Status> {
-        self.answer(request.metadata(), wallet::SetSpendingLimitsResponse::default())
-            .await
+        self.answer(
+            request.metadata(),
+            wallet::SetSpendingLimitsResponse::default(),
+        )
+        .await
     }
 
     async fn get_spending_limits(
         &self,
         request: Request<wallet::GetSpendingLimitsRequest>,
     ) -> Result<Response<wallet::GetSpendingLimitsResponse>, Status> {
-        self.answer(request.metadata(), wallet::GetSpendingLimitsResponse::default())
-            .await
+        self.answer(
+            request.metadata(),
+            wallet::GetSpendingLimitsResponse::default(),
+        )
+        .await
     }
 }
 

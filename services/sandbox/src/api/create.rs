@@ -67,7 +67,8 @@ async fn fault(pool: &PgPool, asked: &NewMovement) -> Result<Option<Fault>, ApiE
     Ok(known.is_none().then_some(surprise))
 }
 
-async fn lose(api: &Api, kind: FaultKind) -> Result<Response, ApiError> {
+/// Answers a request that a fault loses.
+pub(super) async fn lose(api: &Api, kind: FaultKind) -> Result<Response, ApiError> {
     tracing::info!(fault = kind.name(), "a request is lost on demand");
     match kind {
         FaultKind::Timeout => Ok(reply::stay_silent(&api.shutdown).await),

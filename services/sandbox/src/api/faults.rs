@@ -50,7 +50,7 @@ fn default_delay_ms() -> u64 {
 impl FaultForm {
     fn arranged(self) -> Result<Arranged, ApiError> {
         let operation = FaultOperation::parse(&self.operation).ok_or(ApiError::FaultInvalid(
-            "operation must be charge, payout or status",
+            "operation must be charge, payout, account or status",
         ))?;
         let kind = FaultKind::parse(&self.kind)
             .filter(|kind| kind.fits(operation))

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::form::MovementForm;
 use super::{Api, reply};
-use crate::domain::{FaultKind, FaultOperation, Kind};
+use crate::domain::{FaultOperation, Kind};
 use crate::error::ApiError;
 use crate::store;
 
@@ -37,12 +37,8 @@ pub(super) async fn get(
     let fault = store::faults::take(&mut conn, FaultOperation::Status, &reference, None).await?;
     let movement = store::movements::find(&mut conn, kind, &reference).await?;
     drop(conn);
-    match fault.map(|fault| (fault.kind, fault.delay)) {
-        Some((FaultKind::Timeout, _)) => return Ok(reply::stay_silent(&api.shutdown).await),
-        Some((FaultKind::Error500, _)) => return Err(ApiError::Simulated),
-        Some((FaultKind::ConnectionReset, _)) => return Ok(reply::hang_up()),
-        Some((FaultKind::Slow, delay)) => reply::pause(delay, &api.shutdown).await,
-        Some(_) | None => {}
+    if let Some(reply) = reply::status_fault(fault, &api.shutdown).await {
+        return reply;
     }
     let movement = movement.ok_or(ApiError::NotFound)?;
     Ok(Json(MovementForm::from(&movement)).into_response())

@@ -11,7 +11,9 @@ pub(crate) enum FaultOperation {
     Charge,
     /// Requests to pay out.
     Payout,
-    /// Questions about either.
+    /// Requests to open an account.
+    Account,
+    /// Questions about any of them.
     Status,
 }
 
@@ -56,13 +58,14 @@ impl FaultOperation {
         match self {
             Self::Charge => "charge",
             Self::Payout => "payout",
+            Self::Account => "account",
             Self::Status => "status",
         }
     }
 
     /// The operation of that name.
     pub(crate) fn parse(name: &str) -> Option<Self> {
-        [Self::Charge, Self::Payout, Self::Status]
+        [Self::Charge, Self::Payout, Self::Account, Self::Status]
             .into_iter()
             .find(|operation| operation.name() == name)
     }
@@ -108,13 +111,16 @@ impl FaultKind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Whether the fault means anything for a question about the status.
+    /// Whether the fault means anything for an operation: a question records
+    /// nothing, and an account is never pending.
     pub(crate) fn fits(self, operation: FaultOperation) -> bool {
         match self {
             Self::Timeout | Self::Error500 | Self::Slow | Self::ConnectionReset => true,
-            Self::LostResponse | Self::Decline | Self::Pending | Self::PendingDecline => {
-                operation != FaultOperation::Status
-            }
+            Self::LostResponse | Self::Decline => operation != FaultOperation::Status,
+            Self::Pending | Self::PendingDecline => match operation {
+                FaultOperation::Charge | FaultOperation::Payout => true,
+                FaultOperation::Account | FaultOperation::Status => false,
+            },
         }
     }
 
@@ -125,17 +131,24 @@ impl FaultKind {
 }
 
 impl Fault {
+    /// The code with which an account is refused under this fault; `None` when it
+    /// is opened.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        (self.kind == FaultKind::Decline).then(|| self.code())
+    }
+
+    fn code(&self) -> String {
+        self.decline_code
+            .clone()
+            .unwrap_or_else(|| DEFAULT_DECLINE_CODE.to_owned())
+    }
+
     /// What becomes of a movement that is recorded under this fault.
     pub(crate) fn plan(&self) -> Plan {
-        let code = || {
-            self.decline_code
-                .clone()
-                .unwrap_or_else(|| DEFAULT_DECLINE_CODE.to_owned())
-        };
         match self.kind {
-            FaultKind::Decline => Plan::Decline(code()),
+            FaultKind::Decline => Plan::Decline(self.code()),
             FaultKind::Pending => Plan::SucceedLater(self.delay),
-            FaultKind::PendingDecline => Plan::DeclineLater(self.delay, code()),
+            FaultKind::PendingDecline => Plan::DeclineLater(self.delay, self.code()),
             FaultKind::Timeout
             | FaultKind::LostResponse
             | FaultKind::Error500

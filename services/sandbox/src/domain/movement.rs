@@ -103,6 +103,9 @@ pub(crate) enum RequestInvalid {
     /// The note is too long.
     #[error("description must have at most 200 characters")]
     Description,
+    /// The holder's name is empty or too long.
+    #[error("holder_name must have 1 to 201 characters")]
+    HolderName,
 }
 
 impl Kind {
@@ -167,15 +170,13 @@ impl NewMovement {
 
     /// Checks the bounds of a request.
     pub(crate) fn validate(&self) -> Result<(), RequestInvalid> {
-        let reference_fits = (1..=MAX_REFERENCE_LEN).contains(&self.reference.len())
-            && self.reference.bytes().all(|byte| byte.is_ascii_graphic());
-        if !reference_fits {
+        if !is_reference(&self.reference) {
             return Err(RequestInvalid::Reference);
         }
         if self.amount_minor <= 0 {
             return Err(RequestInvalid::Amount);
         }
-        if Currency::parse(&self.currency).is_err() {
+        if !is_currency(&self.currency) {
             return Err(RequestInvalid::Currency);
         }
         if self.description.chars().count() > MAX_DESCRIPTION_LEN {
@@ -183,6 +184,17 @@ impl NewMovement {
         }
         Ok(())
     }
+}
+
+/// Whether a text may be a customer's name for something.
+pub(super) fn is_reference(text: &str) -> bool {
+    (1..=MAX_REFERENCE_LEN).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Whether a text is the code of a currency.
+pub(super) fn is_currency(text: &str) -> bool {
+    Currency::parse(text).is_ok()
 }
 
 impl Plan {

@@ -75,6 +75,35 @@ pub(super) fn leg_bucket_of(bucket: proto::Bucket) -> Option<LegBucket> {
     }
 }
 
+/// The bucket of a filter; `None` for all buckets. No entry is of spendable
+/// money as such, and validation refuses to ask for it.
+pub(crate) fn filter_bucket_of(bucket: proto::Bucket) -> Option<Bucket> {
+    match bucket {
+        proto::Bucket::Available => Some(Bucket::Available),
+        proto::Bucket::Held => Some(Bucket::Held),
+        proto::Bucket::Bonus => Some(Bucket::Bonus),
+        proto::Bucket::Unspecified | proto::Bucket::Spendable => None,
+    }
+}
+
+/// The kind of a filter; `None` for a value that validation refuses.
+pub(crate) fn filter_kind_of(kind: proto::PostingKind) -> Option<PostingKind> {
+    match kind {
+        proto::PostingKind::Unspecified => None,
+        proto::PostingKind::HoldExpiry => Some(PostingKind::HoldExpiry),
+        proto::PostingKind::BonusFunding => Some(PostingKind::BonusFunding),
+        proto::PostingKind::BonusGrant => Some(PostingKind::BonusGrant),
+        proto::PostingKind::BonusConversion => Some(PostingKind::BonusConversion),
+        proto::PostingKind::BonusExpiry => Some(PostingKind::BonusExpiry),
+        proto::PostingKind::Transfer
+        | proto::PostingKind::Deposit
+        | proto::PostingKind::Hold
+        | proto::PostingKind::HoldCapture
+        | proto::PostingKind::HoldVoid
+        | proto::PostingKind::Adjustment => posting_kind_of(kind),
+    }
+}
+
 /// `None` for a value that validation refuses: the kinds of wallet's own
 /// operations among them.
 pub(super) fn posting_kind_of(kind: proto::PostingKind) -> Option<PostingKind> {

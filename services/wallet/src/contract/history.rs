@@ -78,7 +78,10 @@ pub(crate) fn days(from: &str, to: &str) -> Result<(Date, Date), Status> {
         return Err(invalid("to_day", "must not be before `from_day`"));
     }
     if (to - from).whole_days() >= MOST_DAYS {
-        return Err(invalid("to_day", "must be at most 365 days after `from_day`"));
+        return Err(invalid(
+            "to_day",
+            "must be at most 365 days after `from_day`",
+        ));
     }
     Ok((from, to))
 }
@@ -249,7 +252,11 @@ mod tests {
             (date!(2024 - 02 - 01), date!(2024 - 02 - 29))
         );
         assert!(months("2016-01", "2025-12").is_ok());
-        for (from, to) in [("2016-01", "2026-01"), ("2026-02", "2026-01"), ("2026-00", "2026-01")] {
+        for (from, to) in [
+            ("2016-01", "2026-01"),
+            ("2026-02", "2026-01"),
+            ("2026-00", "2026-01"),
+        ] {
             assert!(months(from, to).is_err(), "{from} {to}");
         }
     }
@@ -267,7 +274,10 @@ mod tests {
             (Some(at(5)), Some(at(4))),
             (Some(at(0)), Some(at(year + 1))),
         ] {
-            assert!(period(from.as_ref(), to.as_ref()).is_err(), "{from:?} {to:?}");
+            assert!(
+                period(from.as_ref(), to.as_ref()).is_err(),
+                "{from:?} {to:?}"
+            );
         }
     }
 }

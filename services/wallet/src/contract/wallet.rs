@@ -41,5 +41,6 @@ pub(crate) fn entry(entry: &ListedEntry) -> proto::Entry {
         posting_id: entry.posting.to_string(),
         kind: enums::posting_kind(entry.kind).into(),
         version: entry.version,
+        effective_at: Some(timestamp(entry.effective_at)),
     }
 }

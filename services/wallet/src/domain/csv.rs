@@ -89,6 +89,9 @@ mod tests {
             record(&[Field::Text("=HYPERLINK(\"x\",\"y\")")]),
             "\"'=HYPERLINK(\"\"x\"\",\"\"y\"\")\"\r\n"
         );
-        assert_eq!(record(&[Field::Number(i64::MIN)]), "-9223372036854775808\r\n");
+        assert_eq!(
+            record(&[Field::Number(i64::MIN)]),
+            "-9223372036854775808\r\n"
+        );
     }
 }

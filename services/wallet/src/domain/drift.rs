@@ -197,7 +197,10 @@ impl Words for Snapshot {
 
 impl Words for Displaced {
     fn words(&self) -> String {
-        format!("{:?} {:+} from {}", self.bucket, self.amount, self.effective_at)
+        format!(
+            "{:?} {:+} from {}",
+            self.bucket, self.amount, self.effective_at
+        )
     }
 }
 
@@ -240,9 +243,18 @@ mod tests {
         let told: Vec<_> = drifts
             .kept
             .iter()
-            .map(|drift| (drift.place.as_str(), drift.expected.is_empty(), drift.found.is_empty()))
+            .map(|drift| {
+                (
+                    drift.place.as_str(),
+                    drift.expected.is_empty(),
+                    drift.found.is_empty(),
+                )
+            })
             .collect();
-        assert_eq!(told, [("2", false, false), ("3", false, true), ("4", true, false)]);
+        assert_eq!(
+            told,
+            [("2", false, false), ("3", false, true), ("4", true, false)]
+        );
         assert_eq!((drifts.count(), drifts.is_balance_wrong), (3, false));
     }
 

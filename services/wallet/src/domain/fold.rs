@@ -246,7 +246,11 @@ mod tests {
     fn change() -> impl Strategy<Value = (Bucket, i64, i64)> {
         let bucket = prop::sample::select(Bucket::ALL.as_slice());
         let amount = prop_oneof![-500_i64..0, 1_i64..500];
-        (bucket, amount, prop_oneof![3 => Just(0_i64), 1 => -40_i64..40])
+        (
+            bucket,
+            amount,
+            prop_oneof![3 => Just(0_i64), 1 => -40_i64..40],
+        )
     }
 
     proptest! {

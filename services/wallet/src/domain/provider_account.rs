@@ -156,9 +156,9 @@ impl Progress {
     /// What follows when the provider says that it does not know the request.
     /// `jitter_permille` is as for [`Progress::delay`].
     pub fn unknown_to_provider(&self, terms: &Terms, jitter_permille: u32) -> Next {
-        let left = self
-            .sent_ago
-            .map_or(Duration::ZERO, |ago| terms.lookup_window.saturating_sub(ago));
+        let left = self.sent_ago.map_or(Duration::ZERO, |ago| {
+            terms.lookup_window.saturating_sub(ago)
+        });
         if !left.is_zero() {
             Next::Wait(self.delay(jitter_permille).min(left + AFTER_WINDOW))
         } else if self.age > terms.give_up_after {

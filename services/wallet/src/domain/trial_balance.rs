@@ -42,7 +42,10 @@ impl TrialBalance {
     /// The sums of both columns: debit, then credit.
     pub fn totals(&self) -> (i128, i128) {
         let sum = |of: fn(&Columns) -> i64| -> i128 {
-            self.lines.values().map(|columns| i128::from(of(columns))).sum()
+            self.lines
+                .values()
+                .map(|columns| i128::from(of(columns)))
+                .sum()
         };
         (sum(|columns| columns.debit), sum(|columns| columns.credit))
     }

@@ -199,3 +199,127 @@ fn rfc3339(instant: OffsetDateTime) -> String {
     // Only a year beyond 9999 has no such form.
     instant.format(&Rfc3339).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use bursar_status::StatusExt;
+    use time::macros::datetime;
+
+    use super::*;
+
+    /// Every error has its code, its reason and what its caller needs to act on.
+    #[test]
+    fn errors_have_their_reasons() {
+        use Code::{Aborted, FailedPrecondition as Unmet, InvalidArgument, NotFound};
+        let from = datetime!(2026-03-01 12:00 UTC);
+        let active = GrantStatus::Active;
+        let cases: [(BonusError, Code, &str, &[(&str, &str)]); 15] = [
+            (
+                BonusError::CampaignNotFound,
+                NotFound,
+                "BONUS_CAMPAIGN_NOT_FOUND",
+                &[],
+            ),
+            (
+                BonusError::GrantNotFound,
+                NotFound,
+                "BONUS_GRANT_NOT_FOUND",
+                &[],
+            ),
+            (
+                BonusError::CurrencyMismatch { field: "wallet_id" },
+                InvalidArgument,
+                "CURRENCY_MISMATCH",
+                &[],
+            ),
+            (
+                BonusError::AmountMissing,
+                InvalidArgument,
+                "INVALID_FIELD",
+                &[],
+            ),
+            (
+                BonusError::WindowEmpty,
+                InvalidArgument,
+                "INVALID_FIELD",
+                &[],
+            ),
+            (
+                BonusError::InstantInvalid { field: "ends_at" },
+                InvalidArgument,
+                "INVALID_FIELD",
+                &[],
+            ),
+            (
+                BonusError::CampaignNotActive {
+                    stage: Stage::Scheduled,
+                },
+                Unmet,
+                "BONUS_CAMPAIGN_NOT_ACTIVE",
+                &[("status", "SCHEDULED")],
+            ),
+            (
+                BonusError::CapExceeded { granted: 7, cap: 9 },
+                Unmet,
+                "BONUS_CAP_EXCEEDED",
+                &[("granted_minor", "7"), ("cap_minor", "9")],
+            ),
+            (
+                BonusError::BudgetExhausted,
+                Unmet,
+                "BONUS_BUDGET_EXHAUSTED",
+                &[],
+            ),
+            (
+                BonusError::NotConvertible(NotConvertible::Ended(active)),
+                Unmet,
+                "BONUS_GRANT_NOT_ACTIVE",
+                &[("status", "ACTIVE")],
+            ),
+            (
+                BonusError::NotConvertible(NotConvertible::Expired),
+                Unmet,
+                "BONUS_GRANT_NOT_ACTIVE",
+                &[("status", "EXPIRED")],
+            ),
+            (
+                BonusError::NotConvertible(NotConvertible::NoRule),
+                Unmet,
+                "BONUS_NOT_CONVERTIBLE",
+                &[],
+            ),
+            (
+                BonusError::NotConvertible(NotConvertible::TooYoung { from }),
+                Unmet,
+                "BONUS_NOT_CONVERTIBLE",
+                &[("convertible_from", "2026-03-01T12:00:00Z")],
+            ),
+            (
+                BonusError::NotConvertible(NotConvertible::SpentTooLittle {
+                    spent: 3,
+                    required: 5,
+                }),
+                Unmet,
+                "BONUS_NOT_CONVERTIBLE",
+                &[("spent_minor", "3"), ("min_spend_minor", "5")],
+            ),
+            (BonusError::Contended, Aborted, "BONUS_CONTENDED", &[]),
+        ];
+        for (error, code, reason, metadata) in cases {
+            assert_eq!(error.is_refusal(), code != Aborted, "{error}");
+            let status = Status::from(error);
+            assert_eq!(status.code(), code);
+            let details = status.get_error_details();
+            let info = details.error_info().expect("set");
+            assert_eq!(info.reason, reason);
+            assert_eq!(info.metadata.len(), metadata.len());
+            for (key, value) in metadata {
+                assert_eq!(info.metadata[*key], *value);
+            }
+            let bad = details.bad_request();
+            assert_eq!(bad.is_some(), code == InvalidArgument);
+            assert_eq!(details.precondition_failure().is_some(), code == Unmet);
+            assert_eq!(details.retry_info().is_some(), code == Aborted);
+        }
+    }
+}

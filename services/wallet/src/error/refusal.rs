@@ -134,3 +134,72 @@ fn refusal(code: Code, reason: ErrorReason, sentence: &str, wallet: Option<Walle
         None => builder.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bursar_status::StatusExt;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// The code and the reason of a refused posting's error, and whether the
+    /// caller's duplicates get it again.
+    fn told(reason: RejectionReason) -> (Code, String, bool) {
+        let wallet = Some(WalletId::from_uuid(Uuid::nil()));
+        let error = Error::Rejected { reason, wallet };
+        let is_kept = error.is_refusal();
+        let status = Status::from(error);
+        let details = status.get_error_details();
+        let info = details.error_info().expect("always set");
+        let code = status.code();
+        assert_eq!(info.metadata.contains_key("wallet_id"), is_kept);
+        let has_precondition = details.precondition_failure().is_some();
+        assert_eq!(has_precondition, code == Code::FailedPrecondition);
+        assert_eq!(details.retry_info().is_some(), code == Code::Aborted);
+        (code, info.reason.clone(), is_kept)
+    }
+
+    /// What every reason becomes, and which of them are answers for good.
+    #[test]
+    fn every_reason_has_its_error() {
+        use RejectionReason as Reason;
+        for (reason, name) in [
+            (Reason::InsufficientFunds, "INSUFFICIENT_FUNDS"),
+            (Reason::WalletFrozen, "WALLET_FROZEN"),
+            (Reason::WalletClosed, "WALLET_CLOSED"),
+            (Reason::BalanceOverflow, "BALANCE_OVERFLOW"),
+            (Reason::HoldNotActive, "HOLD_NOT_ACTIVE"),
+            (Reason::HoldExpired, "HOLD_EXPIRED"),
+            (Reason::HoldManaged, "HOLD_MANAGED"),
+            (Reason::SingleLimitExceeded, "SINGLE_LIMIT_EXCEEDED"),
+            (Reason::DailyLimitExceeded, "DAILY_LIMIT_EXCEEDED"),
+            (Reason::MonthlyLimitExceeded, "MONTHLY_LIMIT_EXCEEDED"),
+            (Reason::GrantNotActive, "BONUS_GRANT_NOT_ACTIVE"),
+            (Reason::GrantCapExceeded, "BONUS_CAP_EXCEEDED"),
+        ] {
+            let expected = (Code::FailedPrecondition, name.to_owned(), true);
+            assert_eq!(told(reason), expected, "{reason:?}");
+        }
+        for (reason, name) in [
+            (Reason::WalletNotFound, "WALLET_NOT_FOUND"),
+            (Reason::HoldNotFound, "HOLD_NOT_FOUND"),
+            (Reason::GrantNotFound, "BONUS_GRANT_NOT_FOUND"),
+        ] {
+            let expected = (Code::NotFound, name.to_owned(), true);
+            assert_eq!(told(reason), expected, "{reason:?}");
+        }
+        let mismatch = (Code::InvalidArgument, "CURRENCY_MISMATCH".to_owned(), true);
+        assert_eq!(told(Reason::CurrencyMismatch), mismatch);
+        let reused = "IDEMPOTENCY_KEY_REUSED".to_owned();
+        let reused = (Code::AlreadyExists, reused, false);
+        assert_eq!(told(Reason::PostingIdReused), reused);
+        for reason in [Reason::HoldMismatch, Reason::GrantMismatch] {
+            let contended = (Code::Aborted, "HOLD_CONTENDED".to_owned(), false);
+            assert_eq!(told(reason), contended);
+        }
+        for reason in [Reason::Unbalanced, Reason::BatchRejected] {
+            let fault = (Code::Internal, "INTERNAL".to_owned(), false);
+            assert_eq!(told(reason), fault);
+        }
+    }
+}

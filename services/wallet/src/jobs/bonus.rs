@@ -83,6 +83,7 @@ async fn post(ledger: &Ledger, postings: Vec<Posting>) -> Result<u64, Error> {
         deadline: Instant::now() + DEADLINE,
     };
     let mut applied = 0;
+    let mut stuck = Vec::new();
     for (id, outcome) in ids.into_iter().zip(ledger.post(order).await?) {
         match outcome {
             Outcome::Applied(_) => applied += 1,
@@ -95,9 +96,13 @@ async fn post(ledger: &Ledger, postings: Vec<Posting>) -> Result<u64, Error> {
                 | RejectionReason::PostingIdReused
                 // A frozen wallet's grants are converted when it is unfrozen.
                 | RejectionReason::WalletFrozen => {}
-                reason => tracing::error!(%id, ?reason, "bonus money cannot be posted"),
+                reason => stuck.push((id, reason)),
             },
         }
+    }
+    if let Some((posting, reason)) = stuck.first() {
+        let count = stuck.len();
+        tracing::error!(%posting, ?reason, count, "bonus money cannot be posted");
     }
     Ok(applied)
 }

@@ -7,7 +7,7 @@
 use bursar_aip::id::{TenantId, UserId};
 use bursar_contracts::identity::v1::UserRegistered;
 use bursar_events::consumer::{Consumer, Kinds};
-use bursar_events::{HandlerError, Received, append};
+use bursar_events::{HandlerError, Received, append_locked};
 use bursar_money::Currency;
 use bursar_server::{Start, now};
 use sqlx::PgConnection;
@@ -49,7 +49,7 @@ pub async fn handle(
     let tenant: TenantId = event.tenant.parse().map_err(HandlerError::poison)?;
     let wallet = Wallet::open(first_wallet_id(owner), tenant, owner, currency, now());
     if wallets::insert(conn, &wallet).await? {
-        append(conn, &[event::created(&wallet, event.actor.clone())]).await?;
+        append_locked(conn, &[event::created(&wallet, event.actor.clone())]).await?;
     }
     Ok(())
 }

@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn expiry_ids_are_stable() {
         let id = expiry_id(HoldId::from_uuid(Uuid::nil()));
-        assert_eq!(id.to_string(), "00000000-0000-0000-0000-000000000000");
+        assert_eq!(id.to_string(), "2f62beca-4110-500d-8b95-446ac7bc7a7f");
     }
 
     /// The next round is at the next expiry, within the interval, and never at once.

@@ -37,9 +37,8 @@ mod tests {
     /// Work and rest have the share's proportion, and rest has an end.
     #[test]
     fn rest_is_in_proportion() {
-        let rest = |percent, used_ms| {
-            Share::percent(percent).rest_after(Duration::from_millis(used_ms))
-        };
+        let rest =
+            |percent, used_ms| Share::percent(percent).rest_after(Duration::from_millis(used_ms));
         assert_eq!(rest(10, 20), Duration::from_millis(180));
         assert_eq!(rest(50, 20), Duration::from_millis(20));
         assert_eq!(rest(100, 20), Duration::ZERO);

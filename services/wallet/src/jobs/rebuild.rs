@@ -52,7 +52,13 @@ pub async fn work(pool: &PgPool, shutdown: &CancellationToken) -> Result<bool, s
         return Ok(false);
     };
     let share = Share::percent(SHARE_PERCENT);
-    let mut watch = Watch::leased(pool.clone(), rebuild.clone(), epoch, share, shutdown.clone());
+    let mut watch = Watch::leased(
+        pool.clone(),
+        rebuild.clone(),
+        epoch,
+        share,
+        shutdown.clone(),
+    );
     let outcome = go_on(pool, &mut rebuild, &mut watch).await;
     match outcome {
         Ok(()) => {
@@ -106,10 +112,7 @@ async fn total(pool: &PgPool, rebuild: &Rebuild) -> Result<i64, sqlx::Error> {
 
 /// The wallets after the last one that is done. Those that were opened since the
 /// rebuild was asked for are projected as they ought to be from the start.
-async fn next(
-    pool: &PgPool,
-    rebuild: &Rebuild,
-) -> Result<Vec<WalletId>, sqlx::Error> {
+async fn next(pool: &PgPool, rebuild: &Rebuild) -> Result<Vec<WalletId>, sqlx::Error> {
     if let Some(wallet) = rebuild.wallet {
         let is_done = rebuild.cursor == Some(wallet);
         return Ok(if is_done { Vec::new() } else { vec![wallet] });

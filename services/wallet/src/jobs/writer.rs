@@ -6,7 +6,7 @@
 //!
 //! | what | then |
 //! |---|---|
-//! | it commits | each caller gets its own results |
+//! | it commits | the cache shows it, then each caller gets its own results |
 //! | a deadlock, a serialization failure, a lost connection, a posting id that another batch has just used | the whole batch again, with the same ids, a bounded number of times; then UNAVAILABLE |
 //! | the connection is lost while it commits | the same: if it did commit, the second try finds the postings and answers with their results |
 //! | the database refuses it for another reason | each call of it in a batch of its own, so that one poisoned posting does not fail its neighbours; an independent call is cut into its postings too |
@@ -21,13 +21,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bursar_aip::id::WalletId;
-use bursar_server::database;
+use bursar_server::{crash_point, database};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use self::batch::Part;
 use super::queue::{Call, Inbox};
+use crate::cache::WalletCache;
 use crate::domain::batch::{Mode, Outcome, system_accounts_of};
 use crate::domain::book::SpendOrder;
 use crate::error::Error;
@@ -51,8 +52,35 @@ const SESSION: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; \
     SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan; \
     SET lock_timeout = '2s'; SET statement_timeout = '5s'";
 
+/// What the writers do besides writing, and by which rules.
+#[derive(Clone)]
+pub struct Settings {
+    spend_order: SpendOrder,
+    cache: Option<WalletCache>,
+}
+
+impl From<SpendOrder> for Settings {
+    fn from(spend_order: SpendOrder) -> Self {
+        Self {
+            spend_order,
+            cache: None,
+        }
+    }
+}
+
+impl Settings {
+    /// Writers that show in `cache` what they committed.
+    pub(crate) fn showing(self, cache: WalletCache) -> Self {
+        Self {
+            cache: Some(cache),
+            ..self
+        }
+    }
+}
+
 /// Writes what comes through `inbox` until nothing can come any more.
-pub async fn run(inbox: Inbox, pool: PgPool, spend_order: SpendOrder) -> anyhow::Result<()> {
+pub async fn run(inbox: Inbox, pool: PgPool, settings: impl Into<Settings>) -> anyhow::Result<()> {
+    let settings = settings.into();
     let inbox = Arc::new(inbox);
     let mut writers = JoinSet::new();
     for _ in 0..WRITERS {
@@ -61,10 +89,11 @@ pub async fn run(inbox: Inbox, pool: PgPool, spend_order: SpendOrder) -> anyhow:
             pool: pool.clone(),
             connection: None,
             open_system_wallets: HashSet::new(),
-            spend_order,
+            settings: settings.clone(),
         };
         writers.spawn(async move {
             while let Some(calls) = inbox.take().await {
+                crash_point!("ledger.after_take");
                 writer.serve(calls).await;
             }
         });
@@ -84,8 +113,7 @@ struct Writer {
     connection: Option<PgConnection>,
     /// Wallets of the platform that are known to be open.
     open_system_wallets: HashSet<WalletId>,
-    /// From which bucket spendable money is taken first.
-    spend_order: SpendOrder,
+    settings: Settings,
 }
 
 /// Why a batch was not written.
@@ -114,6 +142,7 @@ impl Writer {
         for (call, result) in calls.into_iter().zip(results) {
             count(&result);
             call.answer(result);
+            crash_point!("ledger.after_answer");
         }
     }
 
@@ -203,7 +232,11 @@ impl Writer {
             .as_mut()
             .expect("it was made just now if there was none");
         open_system_wallets(connection, &mut self.open_system_wallets, parts).await?;
-        batch::write(connection, parts, self.spend_order).await
+        let written = batch::write(connection, parts, self.settings.spend_order).await?;
+        if let Some(cache) = &self.settings.cache {
+            cache.committed(&written.wallets).await;
+        }
+        Ok(written.outcomes)
     }
 }
 

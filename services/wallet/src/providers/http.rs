@@ -34,7 +34,9 @@ pub(super) fn client(url: &Url, deadline: Duration) -> anyhow::Result<Client> {
         "https" => builder.https_only(true),
         _ => builder.tls_certs_only(std::iter::empty()),
     };
-    builder.build().context("the client of the account provider")
+    builder
+        .build()
+        .context("the client of the account provider")
 }
 
 /// Why there is no answer: nothing was sent when there was no connection;
@@ -78,8 +80,8 @@ pub(super) async fn read<T: DeserializeOwned>(mut response: Response) -> Option<
 /// An account as a provider tells it, unless no account can be like that.
 pub(super) fn plausible(account: OpenedAccount) -> Option<OpenedAccount> {
     let number = account.number.as_bytes();
-    let is_number = (4..=MAX_NUMBER).contains(&number.len())
-        && number.iter().all(u8::is_ascii_alphanumeric);
+    let is_number =
+        (4..=MAX_NUMBER).contains(&number.len()) && number.iter().all(u8::is_ascii_alphanumeric);
     let is_text = |text: &str, max: usize| text.len() <= max && !text.contains('\0');
     let fits = is_number
         && is_text(&account.name, MAX_NAME)

@@ -142,9 +142,16 @@ impl Providus {
                     .query(&[("phoneNumber", phone)])
             })
             .await?;
-        found::<CustomerForm>(response)
-            .await
-            .map(|form| form.map(|form| form.customer))
+        let Some(CustomerForm { customer }) = found(response).await? else {
+            return Ok(None);
+        };
+        // It becomes a part of an address.
+        let is_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if (1..=64).contains(&customer.id.len()) && customer.id.bytes().all(is_id) {
+            Ok(Some(customer))
+        } else {
+            Err(unknown("an answer that cannot be read"))
+        }
     }
 
     async fn customer(&self, id: &str) -> Result<Option<Customer>, ProviderError> {
@@ -227,7 +234,9 @@ impl AccountProvider for Providus {
             StatusCode::FORBIDDEN
             | StatusCode::NOT_FOUND
             | StatusCode::METHOD_NOT_ALLOWED
-            | StatusCode::TOO_MANY_REQUESTS => Err(unavailable(format!("http {}", status.as_u16()))),
+            | StatusCode::TOO_MANY_REQUESTS => {
+                Err(unavailable(format!("http {}", status.as_u16())))
+            }
             other => Err(unknown(format!("http {}", other.as_u16()))),
         }
     }

@@ -57,15 +57,15 @@ impl ProviderSettings {
     pub fn read(start: &Start) -> anyhow::Result<Self> {
         let variables: Variables = start.settings()?;
         let vault = variables.vault(start)?;
-        let provider = match variables.provider_accounts.as_deref() {
-            None | Some("") => None,
-            Some(name) => {
+        let provider = match variables.provider_accounts.clone().unwrap_or_default() {
+            unset if unset.is_empty() => None,
+            name => {
                 ensure!(
                     vault.is_some(),
                     "BURSAR_PROVIDER_ACCOUNTS is set and {KEY} is not; make one with \
                      `head -c 32 /dev/urandom | base64`"
                 );
-                Some(variables.provider(name, start)?)
+                Some(variables.provider(&name, start)?)
             }
         };
         Ok(Self { provider, vault })
@@ -123,14 +123,11 @@ impl Variables {
             url.scheme() == "https" || start.config.environment == Environment::Development,
             "BURSAR_PROVIDUS_URL must be https outside development: people's data goes there"
         );
-        let password = required("BURSAR_PROVIDUS_PASSWORD", self.providus_password)?;
-        start
-            .config
-            .require_strong("BURSAR_PROVIDUS_PASSWORD", &password)?;
         let settings = ProvidusSettings {
             url,
             email: required("BURSAR_PROVIDUS_EMAIL", self.providus_email)?,
-            password,
+            // How strong it must be is the bank's to say.
+            password: required("BURSAR_PROVIDUS_PASSWORD", self.providus_password)?,
             deadline,
             give_up_after,
         };

@@ -20,16 +20,18 @@ pub(super) async fn handle(
     let request = request.into_inner();
     let target = Target::of(&context, &request.wallet_id)?;
     let call = Call::of(&context, &request);
-    let pool = service.pool.clone();
+    let (pool, cache) = (service.pool.clone(), service.cache.clone());
     detached(async move {
-        once(&pool, &call, async |conn, _| {
+        let answer = once(&pool, &call, async |conn, _| {
             let event = life::closed;
             let after = target.change(conn, close, event).await?;
             Ok(CloseWalletResponse {
                 wallet: Some(wallet::wallet(&after)),
             })
         })
-        .await
+        .await;
+        cache.refresh(&target.tenant, target.id).await;
+        answer
     })
     .await
 }

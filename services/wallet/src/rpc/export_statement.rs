@@ -4,14 +4,17 @@
 //! memory, and no transaction or connection is held while the reader takes its
 //! time. A reader that leaves ends it.
 
-use bursar_contracts::google::api::HttpBody;
-use bursar_contracts::wallet::v1::{ExportStatementRequest, ExportStatementResponse};
-use bursar_server::Context;
-use futures::Stream;
-use sqlx::PgPool;
 use std::pin::Pin;
 use std::time::Instant;
-use tonic::{Request, Response, Status};
+
+use bursar_contracts::google::api::HttpBody;
+use bursar_contracts::r#type::v1::ErrorReason;
+use bursar_contracts::wallet::v1::{ExportStatementRequest, ExportStatementResponse};
+use bursar_server::Context;
+use bursar_status::StatusBuilder;
+use futures::{Stream, StreamExt, stream};
+use sqlx::PgPool;
+use tonic::{Code, Request, Response, Status};
 
 use super::history_service::Histories;
 use super::statement::Reading;
@@ -48,8 +51,7 @@ pub(super) async fn handle(
     let period = contract::period(request.from.as_ref(), request.to.as_ref())?;
     let wallet = service.wallet(&context, &request.wallet_id).await?;
     let mut connection = service.pool.acquire().await.map_err(Error::from)?;
-    let reading =
-        Reading::begin(&mut connection, &wallet, wallet.version, basis, period).await?;
+    let reading = Reading::begin(&mut connection, &wallet, wallet.version, basis, period).await?;
     let start = reading.start();
     let entries = statements::count(&mut connection, &reading.section(start), MAX_ENTRIES)
         .await
@@ -68,7 +70,7 @@ pub(super) async fn handle(
     // The first part is read before the call is answered, so that a fault is an
     // answer and not a file that breaks off.
     let first = file.part().await?;
-    let rest = futures::stream::unfold(Some(file), |file| async {
+    let rest = stream::unfold(Some(file), |file| async {
         let mut file = file?;
         file.next?;
         match file.part().await {
@@ -76,8 +78,14 @@ pub(super) async fn handle(
             Err(status) => Some((Err(status), None)),
         }
     });
-    let parts = futures::StreamExt::chain(futures::stream::iter([Ok(first)]), rest);
-    Ok(Response::new(Box::pin(parts)))
+    let parts = stream::iter([Ok(first)]).chain(rest);
+    let mut response: Response<Parts> = Response::new(Box::pin(parts));
+    let name = format!("attachment; filename=\"statement-{}.csv\"", wallet.id);
+    if let Ok(disposition) = name.parse() {
+        let metadata = response.metadata_mut();
+        metadata.insert("content-disposition", disposition);
+    }
+    Ok(response)
 }
 
 impl File {
@@ -87,7 +95,12 @@ impl File {
             return Ok(ExportStatementResponse::default());
         };
         if Instant::now() >= self.deadline {
-            return Err(Error::LedgerTooLate.into());
+            return Err(StatusBuilder::new(
+                Code::DeadlineExceeded,
+                ErrorReason::DeadlineExceeded,
+                "the deadline passed before the whole file was sent",
+            )
+            .into());
         }
         let mut text = String::new();
         let head = &self.reading.head;

@@ -61,7 +61,9 @@ pub(super) async fn handle(
         page::decode(LIST, &filter, &request.page_token).map_err(Error::from)?;
     let wallet = service.wallet(&context, &request.wallet_id).await?;
     // A token may only narrow what is read: never beyond the wallet or the period.
-    let as_of = cursor.as_ref().map_or(wallet.version, |cursor| cursor.as_of);
+    let as_of = cursor
+        .as_ref()
+        .map_or(wallet.version, |cursor| cursor.as_of);
     let as_of = as_of.clamp(0, wallet.version);
     let mut connection = service.pool.acquire().await.map_err(Error::from)?;
     let reading = Reading::begin(&mut connection, &wallet, as_of, basis, period).await?;

@@ -1,4 +1,4 @@
-//! GetWallet: a wallet that the caller may see.
+//! GetWallet: a wallet that the caller may see, from the cache.
 
 use bursar_aip::id::parse_field;
 use bursar_contracts::wallet::v1::{GetWalletRequest, GetWalletResponse};
@@ -6,9 +6,6 @@ use bursar_server::Context;
 use tonic::{Request, Response, Status};
 
 use super::{Wallets, required_owner};
-use crate::contract::wallet;
-use crate::error::Error;
-use crate::store::wallets;
 
 pub(super) async fn handle(
     service: &Wallets,
@@ -17,12 +14,16 @@ pub(super) async fn handle(
     let context = Context::of(&request)?;
     let id = parse_field("wallet_id", &request.get_ref().wallet_id)?;
     let owner = required_owner(context.reach()?);
-    let mut connection = service.pool.acquire().await.map_err(Error::from)?;
-    let found = wallets::find(&mut connection, &context.caller.tenant, id, owner)
-        .await
-        .map_err(Error::from)?
-        .ok_or(Error::WalletNotFound)?;
+    let found = service
+        .cache
+        .get(
+            &context.caller.tenant,
+            id,
+            owner,
+            request.get_ref().min_version,
+        )
+        .await?;
     Ok(Response::new(GetWalletResponse {
-        wallet: Some(wallet::wallet(&found)),
+        wallet: Some(found),
     }))
 }

@@ -30,7 +30,11 @@ pub(crate) struct Histories {
 
 impl Histories {
     /// The wallet that a request names, if its caller may read it.
-    pub(super) async fn wallet(&self, context: &Context, wallet_id: &str) -> Result<Wallet, Status> {
+    pub(super) async fn wallet(
+        &self,
+        context: &Context,
+        wallet_id: &str,
+    ) -> Result<Wallet, Status> {
         let id: WalletId = parse_field("wallet_id", wallet_id)?;
         let owner = required_owner(context.reach()?);
         let mut connection = self.pool.acquire().await.map_err(Error::from)?;

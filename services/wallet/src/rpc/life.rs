@@ -2,7 +2,7 @@
 //! row lock, and a change with its event.
 
 use bursar_aip::id::{TenantId, UserId, WalletId, parse_field};
-use bursar_events::{Event, append};
+use bursar_events::{Event, append_locked};
 use bursar_server::{Context, now};
 use sqlx::PgConnection;
 use tonic::Status;
@@ -53,7 +53,7 @@ impl Target {
             return Ok(before);
         };
         life::update(conn, &after).await?;
-        append(conn, &[event(&after, self.occasion())]).await?;
+        append_locked(conn, &[event(&after, self.occasion())]).await?;
         Ok(after)
     }
 

@@ -27,7 +27,7 @@ pub(super) async fn handle(
     let size = page::size(request.page_size);
     let after: Option<Place> =
         page::decode(LIST, &filter, &request.page_token).map_err(Error::from)?;
-    let mut connection = service.pool.acquire().await.map_err(Error::from)?;
+    let mut connection = service.reads.acquire().await.map_err(Error::from)?;
     let tenant = &context.caller.tenant;
     // One more than the page, to know whether another page follows.
     let mut found = wallets::list(&mut connection, tenant, owner, after, size + 1)

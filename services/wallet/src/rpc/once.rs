@@ -24,7 +24,8 @@
 //! transaction and with an operation id of its own.
 //!
 //! Locks: an effect that posts holds no row of wallets, holds or grants locked,
-//! or it would wait for a writer that waits for it.
+//! or it would wait for a writer that waits for it. And it works on the connection
+//! it is given: duplicates may hold all others of the pool while they wait for it.
 
 use bursar_aip::id::{HoldId, TenantId};
 use bursar_aip::idempotency::{self, Answer, Claim, Key, Scope};

@@ -1,7 +1,7 @@
 //! SetCreditLimit: how far below zero a user's wallet may go.
 
 use bursar_contracts::wallet::v1::{SetCreditLimitRequest, SetCreditLimitResponse};
-use bursar_events::append;
+use bursar_events::append_locked;
 use bursar_server::{Context, detached};
 use sqlx::PgConnection;
 use tonic::{Request, Response, Status};
@@ -24,15 +24,17 @@ pub(super) async fn handle(
     let request = request.into_inner();
     let target = Target::of(&context, &request.wallet_id)?;
     let call = Call::of(&context, &request);
-    let pool = service.pool.clone();
+    let (pool, cache) = (service.pool.clone(), service.cache.clone());
     detached(async move {
-        once(&pool, &call, async |conn, _| {
+        let answer = once(&pool, &call, async |conn, _| {
             let after = set(conn, &target, request.credit_limit_minor).await?;
             Ok(SetCreditLimitResponse {
                 wallet: Some(wallet::wallet(&after)),
             })
         })
-        .await
+        .await;
+        cache.refresh(&target.tenant, target.id).await;
+        answer
     })
     .await
 }
@@ -49,6 +51,6 @@ async fn set(conn: &mut PgConnection, target: &Target, limit: i64) -> Result<Wal
     let limits = allowance.map_or(Limits::default(), |allowance| allowance.limits);
     life::update(conn, &after).await?;
     let event = event::life::limits_changed(&after, limits, target.occasion());
-    append(conn, &[event]).await?;
+    append_locked(conn, &[event]).await?;
     Ok(after)
 }

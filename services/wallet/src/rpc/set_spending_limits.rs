@@ -5,7 +5,7 @@
 use bursar_contracts::wallet::v1::{
     SetSpendingLimitsRequest, SetSpendingLimitsResponse, SpendingLimits,
 };
-use bursar_events::append;
+use bursar_events::append_locked;
 use bursar_server::{Context, detached};
 use sqlx::PgConnection;
 use tonic::{Request, Response, Status};
@@ -27,15 +27,17 @@ pub(super) async fn handle(
     let request = request.into_inner();
     let target = Target::of(&context, &request.wallet_id)?;
     let call = Call::of(&context, &request);
-    let pool = service.pool.clone();
+    let (pool, cache) = (service.pool.clone(), service.cache.clone());
     detached(async move {
-        once(&pool, &call, async |conn, _| {
+        let answer = once(&pool, &call, async |conn, _| {
             let limits = set(conn, &target, limit::limits(&request)).await?;
             Ok(SetSpendingLimitsResponse {
                 limits: Some(limits),
             })
         })
-        .await
+        .await;
+        cache.refresh(&target.tenant, target.id).await;
+        answer
     })
     .await
 }
@@ -57,6 +59,6 @@ async fn set(
     life::put_allowance(conn, &target.tenant, &allowance).await?;
     life::update(conn, &after).await?;
     let event = event::life::limits_changed(&after, limits, occasion);
-    append(conn, &[event]).await?;
+    append_locked(conn, &[event]).await?;
     Ok(limit::spending_limits(&after, Some(allowance), now))
 }

@@ -111,11 +111,7 @@ impl Reading {
         Ok(Part { lines, next })
     }
 
-    async fn balance(
-        &self,
-        conn: &mut PgConnection,
-        at: Position,
-    ) -> Result<Balance, Error> {
+    async fn balance(&self, conn: &mut PgConnection, at: Position) -> Result<Balance, Error> {
         let head = &self.head;
         Ok(history::balance(conn, head.wallet, head.as_of, head.basis, at).await?)
     }

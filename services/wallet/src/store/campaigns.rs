@@ -292,9 +292,11 @@ pub async fn to_refund(
     rows.into_iter().map(Campaign::try_from).collect()
 }
 
-/// What became of a campaign's grants, in minor units.
+/// Where a campaign's money is, in minor units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
+    /// What is left of the budget.
+    pub left: i64,
     /// How many there were.
     pub grants: i64,
     /// What was granted.
@@ -307,12 +309,14 @@ pub struct Totals {
     pub expired: i64,
 }
 
-/// Sums up a campaign's grants. It reads all of them.
-pub async fn totals(conn: &mut PgConnection, id: CampaignId) -> Result<Totals, sqlx::Error> {
+/// Sums up a campaign's grants. It reads all of them. The budget is read in the
+/// same statement: the two would not add up while grants are made.
+pub async fn totals(conn: &mut PgConnection, campaign: &Campaign) -> Result<Totals, sqlx::Error> {
     // A sum of 64-bit numbers is a numeric; a budget holds no more than fits.
     query_as!(
         Totals,
-        r#"SELECT count(*) AS "grants!",
+        r#"SELECT (SELECT available FROM wallets WHERE id = $2) AS "left!",
+                count(*) AS "grants!",
                 coalesce(sum(amount), 0)::bigint AS "granted!",
                 coalesce(sum(remaining), 0)::bigint AS "outstanding!",
                 coalesce(sum(returned) FILTER (WHERE status = 'converted'), 0)::bigint
@@ -321,7 +325,8 @@ pub async fn totals(conn: &mut PgConnection, id: CampaignId) -> Result<Totals, s
                     AS "expired!"
          FROM bonus_grants
          WHERE campaign_id = $1"#,
-        id.uuid(),
+        campaign.id.uuid(),
+        campaign.budget_wallet().uuid(),
     )
     .fetch_one(conn)
     .await

@@ -34,10 +34,7 @@ pub struct Kept {
 }
 
 /// What is kept of a wallet; `None` for no wallet.
-pub async fn kept(
-    conn: &mut PgConnection,
-    wallet: WalletId,
-) -> Result<Option<Kept>, sqlx::Error> {
+pub async fn kept(conn: &mut PgConnection, wallet: WalletId) -> Result<Option<Kept>, sqlx::Error> {
     // One statement, so that days and cursor are of one moment. A row a day.
     let rows = query!(
         r#"SELECT wallets.version AS wallet_version, wallets.available AS wallet_available,
@@ -178,7 +175,8 @@ pub async fn mend_snapshots(
     )
     .execute(&mut *conn)
     .await?;
-    put_snapshots(conn, difference.wrong.iter().map(|row| (wallet, *row))).await
+    let wrong: Vec<_> = difference.wrong.iter().map(|row| (wallet, *row)).collect();
+    put_snapshots(conn, &wrong).await
 }
 
 /// Makes displaced entries right. All their versions are behind the cursor.
@@ -194,14 +192,12 @@ pub async fn mend_displaced(
     )
     .execute(&mut *conn)
     .await?;
-    put_displaced(conn, difference.wrong.iter().map(|row| (wallet, *row))).await
+    let wrong: Vec<_> = difference.wrong.iter().map(|row| (wallet, *row)).collect();
+    put_displaced(conn, &wrong).await
 }
 
 /// Waits for the lock of a wallet's cursor, which must be there, and returns it.
-pub async fn lock_cursor(
-    conn: &mut PgConnection,
-    wallet: WalletId,
-) -> Result<Cursor, sqlx::Error> {
+pub async fn lock_cursor(conn: &mut PgConnection, wallet: WalletId) -> Result<Cursor, sqlx::Error> {
     let row = query!(
         "SELECT tenant_id, version, available, held, bonus
          FROM projection_cursors WHERE wallet_id = $1 FOR UPDATE",

@@ -64,7 +64,7 @@ pub async fn update(conn: &mut PgConnection, wallet: &Wallet) -> Result<(), sqlx
 pub async fn put_allowance(
     conn: &mut PgConnection,
     tenant: &TenantId,
-    allowance: &Allowance,
+    counted: &Allowance,
 ) -> Result<(), sqlx::Error> {
     query!(
         "INSERT INTO wallet_limits
@@ -76,15 +76,15 @@ pub async fn put_allowance(
              monthly_minor = excluded.monthly_minor, day = excluded.day,
              day_spent = excluded.day_spent, month = excluded.month,
              month_spent = excluded.month_spent",
-        allowance.wallet.uuid(),
+        counted.wallet.uuid(),
         tenant.as_str(),
-        allowance.limits.single,
-        allowance.limits.daily,
-        allowance.limits.monthly,
-        allowance.day,
-        allowance.day_spent,
-        allowance.month,
-        allowance.month_spent,
+        counted.limits.single,
+        counted.limits.daily,
+        counted.limits.monthly,
+        counted.day,
+        counted.day_spent,
+        counted.month,
+        counted.month_spent,
     )
     .execute(conn)
     .await?;

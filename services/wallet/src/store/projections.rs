@@ -55,11 +55,11 @@ pub async fn take_queued(
     limit: i64,
 ) -> Result<(usize, Vec<Uuid>), sqlx::Error> {
     let rows = query_scalar!(
-        r#"DELETE FROM projection_queue
+        "DELETE FROM projection_queue
          WHERE id IN (
              SELECT id FROM projection_queue ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
          )
-         RETURNING wallet_ids AS "wallet_ids!""#,
+         RETURNING wallet_ids",
         limit,
     )
     .fetch_all(conn)

@@ -206,7 +206,7 @@ async fn count_displaced(
              (SELECT FROM displaced_entries
              WHERE wallet_id = $1 AND (effective_at, version) > ($3, $4) AND effective_at < $5
                  AND version <= least($2, (SELECT version FROM projected))
-             LIMIT $6 + 1)
+             LIMIT $6)
              UNION ALL
              (SELECT FROM entries
              CROSS JOIN LATERAL (
@@ -219,14 +219,14 @@ async fn count_displaced(
                  AND posting.effective_at <> posting.recorded_at
                  AND (posting.effective_at, entries.version) > ($3, $4)
                  AND posting.effective_at < $5
-             LIMIT $6 + 1)
+             LIMIT $6)
          ) AS displaced"#,
         section.wallet.uuid(),
         section.as_of,
         section.after.at,
         section.after.version,
         section.before,
-        limit,
+        limit.saturating_add(1),
     )
     .fetch_one(conn)
     .await

@@ -70,4 +70,3 @@ fn purpose(name: &str) -> Result<SystemPurpose, sqlx::Error> {
         .find(|purpose| purpose.name() == name)
         .ok_or_else(|| unreadable(name))
 }
-

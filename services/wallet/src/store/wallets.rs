@@ -1,5 +1,7 @@
 //! Wallet rows.
 
+use std::collections::HashMap;
+
 use bursar_aip::id::{TenantId, UserId, WalletId};
 use bursar_money::Currency;
 use serde::{Deserialize, Serialize};
@@ -150,39 +152,98 @@ pub async fn open_system(
     Ok(())
 }
 
-/// Makes everyone who opens wallets for this user wait until the transaction
-/// ends, so that counting them and adding one is one step.
-pub async fn lock_owner(
-    conn: &mut PgConnection,
-    tenant: &TenantId,
-    owner: UserId,
-) -> Result<(), sqlx::Error> {
+/// A user of a tenant.
+pub type Owner = (TenantId, UserId);
+
+/// Makes everyone who opens wallets for these users wait until the transaction
+/// ends, so that counting them and adding some is one step. The locks are taken
+/// in one order by all, so that nobody waits in a circle.
+pub async fn lock_owners(conn: &mut PgConnection, owners: &[Owner]) -> Result<(), sqlx::Error> {
+    let names: Vec<String> = owners
+        .iter()
+        .map(|(tenant, owner)| format!("wallets of {tenant}/{owner}"))
+        .collect();
     query!(
-        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
-        format!("wallets of {tenant}/{owner}"),
+        "SELECT pg_advisory_xact_lock(lock)
+         FROM (
+             SELECT DISTINCT hashtextextended(name, 0) AS lock
+             FROM UNNEST($1::text[]) AS name
+             ORDER BY lock
+         ) AS locks",
+        &names,
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// How many wallets a user has, counted up to `limit`.
-pub async fn count(
+/// How many wallets each of these users has, counted up to `limit`.
+pub async fn counts(
     conn: &mut PgConnection,
-    tenant: &TenantId,
-    owner: UserId,
+    owners: &[Owner],
     limit: i64,
-) -> Result<i64, sqlx::Error> {
-    query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM (
-             SELECT 1 AS one FROM wallets WHERE tenant_id = $1 AND owner_user_id = $2 LIMIT $3
-         ) AS counted"#,
-        tenant.as_str(),
-        owner.uuid(),
+) -> Result<HashMap<Owner, i64>, sqlx::Error> {
+    let tenants: Vec<&str> = owners.iter().map(|(tenant, _)| tenant.as_str()).collect();
+    let users: Vec<Uuid> = owners.iter().map(|(_, owner)| owner.uuid()).collect();
+    let counts = query_scalar!(
+        r#"SELECT (
+               SELECT count(*) FROM (
+                   SELECT FROM wallets
+                   WHERE wallets.tenant_id = owner.tenant_id
+                       AND wallets.owner_user_id = owner.user_id
+                   LIMIT $3
+               ) AS counted
+           ) AS "count!"
+         FROM UNNEST($1::text[], $2::uuid[]) WITH ORDINALITY AS owner (tenant_id, user_id, place)
+         ORDER BY owner.place"#,
+        &tenants as &[&str],
+        &users,
         limit,
     )
-    .fetch_one(conn)
-    .await
+    .fetch_all(conn)
+    .await?;
+    Ok(owners.iter().cloned().zip(counts).collect())
+}
+
+/// Inserts users' new wallets. Fails with a unique violation of `wallets_pkey`
+/// when a generated id exists already, which is a fault of ours.
+pub async fn insert_many(conn: &mut PgConnection, wallets: &[&Wallet]) -> Result<(), sqlx::Error> {
+    let tenants: Vec<&str> = wallets.iter().map(|w| w.tenant.as_str()).collect();
+    let currencies: Vec<&str> = wallets.iter().map(|w| w.currency.code()).collect();
+    let statuses: Vec<&str> = wallets.iter().map(|w| w.status.word()).collect();
+    query!(
+        "INSERT INTO wallets
+             (id, tenant_id, owner_user_id, currency, status, available, held, bonus,
+              min_available, version, event_version, created_at)
+         SELECT id, tenant_id, owner_user_id, currency, status::wallet_status, available, held,
+             bonus, min_available, version, event_version, created_at
+         FROM UNNEST($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::bigint[],
+                 $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[],
+                 $12::timestamptz[])
+             AS opened (id, tenant_id, owner_user_id, currency, status, available, held, bonus,
+                 min_available, version, event_version, created_at)",
+        &wallets.iter().map(|w| w.id.uuid()).collect::<Vec<_>>(),
+        &tenants as &[&str],
+        &wallets
+            .iter()
+            .map(|w| w.owner.map(UserId::uuid))
+            .collect::<Vec<_>>() as &[Option<Uuid>],
+        &currencies as &[&str],
+        &statuses as &[&str],
+        &wallets
+            .iter()
+            .map(|w| w.balance.available)
+            .collect::<Vec<_>>(),
+        &wallets.iter().map(|w| w.balance.held).collect::<Vec<_>>(),
+        &wallets.iter().map(|w| w.balance.bonus).collect::<Vec<_>>(),
+        &wallets.iter().map(|w| w.min_available).collect::<Vec<_>>(),
+        &wallets.iter().map(|w| w.version).collect::<Vec<_>>(),
+        &wallets.iter().map(|w| w.event_version).collect::<Vec<_>>(),
+        &wallets.iter().map(|w| w.created_at).collect::<Vec<_>>(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// A wallet of the tenant. With `owner`, only if it belongs to that user.

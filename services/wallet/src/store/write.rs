@@ -1,5 +1,5 @@
-//! Writing what a batch decided: postings, entries, wallets, events and the row
-//! for the proof chain in one statement, then what few batches have besides:
+//! Writing what a batch decided: postings, entries, wallets, one row with all
+//! events and one for the proof chain in one statement, then what few batches have besides:
 //! holds, grants and allowances.
 //!
 //! The caller holds the row locks of every wallet in it and commits right
@@ -20,7 +20,7 @@ mod grants;
 mod holds;
 mod proof;
 
-use bursar_events::{Columns, Event};
+use bursar_events::{BatchRow, Event};
 use sqlx::{PgConnection, query_scalar};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -74,7 +74,7 @@ async fn write_ledger(
         ..
     } = batch;
     let wallets = WalletColumns::of(batch);
-    let events = Columns::of(events);
+    let events = BatchRow::of(events)?;
     let updated = query_scalar!(
         r#"
         WITH inserted_postings AS (
@@ -110,16 +110,13 @@ async fn write_ledger(
             INSERT INTO ledger_unsealed (posting_ids, leaf_hashes, wallet_ids, recorded_at)
             VALUES ($28::uuid[], $29::bytea, $20::uuid[], $30::timestamptz)
         ), inserted_events AS (
-            INSERT INTO events (event_id, tenant_id, aggregate_kind, aggregate_id, subject,
-                version, kind, schema, data, actor, correlation_id, traceparent, occurred_at)
-            SELECT event_id, tenant_id, aggregate_kind, aggregate_id, subject,
-                version, kind, schema, data, actor, correlation_id, traceparent, occurred_at
-            FROM UNNEST($31::uuid[], $32::text[], $33::text[], $34::uuid[], $35::text[],
-                    $36::bigint[], $37::text[], $38::text[], $39::bytea[], $40::text[],
-                    $41::text[], $42::text[], $43::timestamptz[])
-                AS event (event_id, tenant_id, aggregate_kind, aggregate_id, subject,
-                    version, kind, schema, data, actor, correlation_id, traceparent, occurred_at)
-            ORDER BY aggregate_id, version
+            INSERT INTO event_batches (event_ids, aggregate_ids, versions, data, occurred_at,
+                types, origins, aggregate_kinds, subject_prefixes, kinds, schemas, tenant_ids,
+                actors, correlation_ids, traceparents)
+            SELECT $31::uuid[], $32::uuid[], $33::bigint[], $34::bytea[], $35::timestamptz[],
+                $36::int[], $37::int[], $38::text[], $39::text[], $40::text[], $41::text[],
+                $42::text[], $43::text[], $44::text[], $45::text[]
+            WHERE cardinality($31::uuid[]) > 0
         )
         SELECT count(*) AS "wallets!" FROM updated_wallets
         "#,
@@ -153,19 +150,21 @@ async fn write_ledger(
         &unsealed.posting_ids,
         &unsealed.leaf_hashes,
         now,
-        &events.event_id,
-        &events.tenant_id,
-        &events.aggregate_kind,
-        &events.aggregate_id,
-        &events.subject,
-        &events.version,
-        &events.kind,
-        &events.schema,
-        &events.data,
-        &events.actor,
-        &events.correlation_id,
-        &events.traceparent as &[Option<String>],
+        &events.event_ids,
+        &events.aggregate_ids,
+        &events.versions,
+        &events.data as &[&[u8]],
         &events.occurred_at,
+        &events.types,
+        &events.origins,
+        &events.aggregate_kinds as &[&str],
+        &events.subject_prefixes as &[&str],
+        &events.kinds as &[&str],
+        &events.schemas as &[&str],
+        &events.tenant_ids as &[&str],
+        &events.actors as &[&str],
+        &events.correlation_ids as &[&str],
+        &events.traceparents as &[Option<&str>],
     )
     .fetch_one(conn)
     .await?;

@@ -14,10 +14,10 @@ use crate::points::POINTS;
 /// How often it is killed in the middle of a commit.
 const ROUNDS: usize = 20;
 /// How many laps the callers make in a round.
-const LAPS: usize = 2;
+const LAPS: usize = 1;
 /// Holds each commit back between its record and its flush, in microseconds, so
 /// that a kill meets it there.
-const SLOW_COMMITS: [(&str, &str); 2] = [("commit_delay", "25000"), ("commit_siblings", "0")];
+const SLOW_COMMITS: [(&str, &str); 2] = [("commit_delay", "15000"), ("commit_siblings", "0")];
 /// How long a commit may take to be seen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -42,7 +42,7 @@ async fn killed_in_the_middle_of_a_commit() {
         let working = tokio::spawn(together(callers, move |caller| {
             caller.insist(insisting.clone(), LAPS)
         }));
-        let session = committing(&server, 1 + round % 7).await;
+        let session = committing(&server, 1 + round % 5).await;
         if round % 2 == 0 {
             server.kill().await;
             server.restart().await;

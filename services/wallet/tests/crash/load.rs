@@ -109,6 +109,13 @@ where
     callers
 }
 
+/// True when the caller does not know what became of its call, and is to ask
+/// again: the service could not say, or not in time.
+fn is_unknown(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
+        && status.get_error_details().retry_info().is_some()
+}
+
 impl Caller {
     /// Asks one thing after the other, beginning with what was not answered, until
     /// the service is gone.
@@ -136,8 +143,8 @@ impl Caller {
                     pauses.tick().await;
                     match asked.ask(&mut poster).await {
                         Ok(()) => break,
-                        Err(status) if status.code() == Code::Unavailable => {}
-                        Err(status) => panic!("neither an answer nor UNAVAILABLE: {status:?}"),
+                        Err(status) if is_unknown(&status) => {}
+                        Err(status) => panic!("no answer and no unknown end: {status:?}"),
                     }
                 }
             };

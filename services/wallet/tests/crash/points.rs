@@ -12,7 +12,7 @@ pub(crate) const POINTS: [&str; 7] = [
     "ledger.after_decide",
     "ledger.after_write",
     "ledger.after_commit",
-    "ledger.after_first_answer",
+    "ledger.after_answer",
 ];
 
 /// The code has these points and no others, each in one place.

@@ -12,3 +12,4 @@ mod model;
 mod office;
 mod races;
 mod spending;
+mod tampering;

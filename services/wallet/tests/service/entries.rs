@@ -15,6 +15,7 @@ fn page(wallet: &Wallet, page_size: i32, page_token: String) -> ListEntriesReque
         wallet_id: wallet.wallet_id.clone(),
         page_size,
         page_token,
+        ..ListEntriesRequest::default()
     }
 }
 
@@ -141,7 +142,7 @@ async fn events_tell_of_postings() {
             .await,
     );
     let rows: Vec<(String, i64, String, String, Vec<u8>)> = sqlx::query_as(
-        "SELECT subject, version, kind, actor, data FROM events
+        "SELECT subject, version, kind, actor, data FROM event_log
          WHERE version > 1 ORDER BY subject, version",
     )
     .fetch_all(&fixture.database.pool)

@@ -160,10 +160,11 @@ async fn the_event_comes_through_the_stream() {
     }
     shutdown.cancel();
     running.await.expect("no panic");
-    let told: i64 = sqlx::query_scalar("SELECT count(*) FROM events WHERE kind = 'wallet.created'")
-        .fetch_one(&fixture.database.pool)
-        .await
-        .expect("events");
+    let told: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM event_log WHERE kind = 'wallet.created'")
+            .fetch_one(&fixture.database.pool)
+            .await
+            .expect("events");
     assert_eq!(told, 5);
     fixture.verify().await;
 }

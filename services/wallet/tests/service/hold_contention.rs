@@ -15,7 +15,11 @@ async fn replicas() -> (Fixture, TestService, [Desk; 2]) {
     let fixture = Fixture::start_with(&EAGER).await;
     let (database, tokens) = (&fixture.database, &fixture.tokens);
     let second = TestService::start(bursar_wallet::definition(), database, tokens, &EAGER).await;
-    let desks = [Desk::of(&fixture), Desk::at(&fixture, second.channel())];
+    let first = Desk::of(&fixture);
+    // The same operator at both, or their keys would be different keys.
+    let token = first.token.clone();
+    let other = Desk::at(&fixture, second.channel());
+    let desks = [first, Desk { token, ..other }];
     (fixture, second, desks)
 }
 
@@ -96,8 +100,11 @@ async fn a_hold_has_one_end() {
     let guest = fixture.funded("EUR", 400).await;
     let hotel = fixture.funded("EUR", 0).await;
     let mut holds = Vec::new();
-    for _ in 0..40 {
-        let at = bursar_server::now() + std::time::Duration::from_millis(900);
+    // Their times are over one after another, so that the calls meet some that
+    // are given back, some that are about to be, and some with time left.
+    let first = bursar_server::now() + std::time::Duration::from_millis(2_500);
+    for index in 0..40 {
+        let at = first + std::time::Duration::from_millis(30) * index;
         let request = PlaceHoldRequest {
             expires_at: Some(prost_types::Timestamp {
                 seconds: at.unix_timestamp(),
@@ -112,13 +119,18 @@ async fn a_hold_has_one_end() {
         desks[0].hold(&holds[0]).await.status() == HoldStatus::Expired
     })
     .await;
-    let calls = holds.iter().flat_map(|hold| {
-        desks.clone().map(|desk| {
-            let (hold, request) = (hold.clone(), final_capture(hold, Some(4), &hotel));
-            tokio::spawn(async move {
-                let (captured, voided) = tokio::join!(desk.capture(request), desk.void(&hold));
-                [captured.is_ok(), voided.is_ok()]
-            })
+    let calls = holds.iter().enumerate().map(|(index, hold)| {
+        let [one, other] = desks.clone();
+        let (hold, request) = (hold.clone(), final_capture(hold, Some(4), &hotel));
+        tokio::spawn(async move {
+            let (capture, void) = (one.capture(request), other.void(&hold));
+            let (captured, voided) = if index % 2 == 0 {
+                tokio::join!(capture, void)
+            } else {
+                let (voided, captured) = tokio::join!(void, capture);
+                (captured, voided)
+            };
+            [captured.is_ok(), voided.is_ok()]
         })
     });
     let calls: Vec<_> = calls.collect();

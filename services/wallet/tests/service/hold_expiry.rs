@@ -68,7 +68,7 @@ async fn holds_expire() {
     let again = desk.capture(capture(&hold, Some(1), &hotel)).await;
     assert_eq!(reason(&again.expect_err("over")), "HOLD_NOT_ACTIVE");
     let (kind, actor): (String, String) = sqlx::query_as(
-        "SELECT kind, actor FROM events WHERE aggregate_id = $1 ORDER BY version DESC LIMIT 1",
+        "SELECT kind, actor FROM event_log WHERE aggregate_id = $1 ORDER BY version DESC LIMIT 1",
     )
     .bind(uuid_of(&guest.wallet_id))
     .fetch_one(&fixture.database.pool)
@@ -113,7 +113,12 @@ async fn many_holds_expire_once() {
     holds.push(expiring(&desk, &frozen, 10, Duration::from_secs(3_600)).await);
     desk.freeze(&frozen).await.expect("frozen");
     let id = bursar_aip::id::HoldId::generate();
-    applied(&fixture.ledger().post_one(support::place(id, &guest, 100)).await);
+    applied(
+        &fixture
+            .ledger()
+            .post_one(support::place(id, &guest, 100))
+            .await,
+    );
     let managed = Hold {
         hold_id: id.to_string(),
         ..Hold::default()

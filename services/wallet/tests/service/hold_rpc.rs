@@ -289,6 +289,26 @@ async fn capturing_is_refused() {
     fixture.verify().await;
 }
 
+/// A capture into a wallet that has no room for it is refused.
+#[tokio::test]
+async fn captures_do_not_overflow() {
+    let fixture = Fixture::start().await;
+    let desk = Desk::of(&fixture);
+    let guest = fixture.funded("EUR", 100).await;
+    let hotel = fixture.funded("EUR", 0).await;
+    let hold = desk.place(place(&guest, 40)).await.expect("placed");
+    sqlx::query("UPDATE wallets SET available = $2 WHERE id = $1")
+        .bind(support::uuid_of(&hotel.wallet_id))
+        .bind(i64::MAX - 39)
+        .execute(&fixture.database.owner)
+        .await
+        .expect("the owner may");
+    let full = desk.capture(capture(&hold, None, &hotel)).await;
+    assert_eq!(refusal(full), unmet("BALANCE_OVERFLOW"));
+    let fits = desk.capture(capture(&hold, Some(39), &hotel)).await;
+    assert_eq!(fits.expect("captured").remaining_minor, 1);
+}
+
 /// What a frozen wallet has held may be captured and given back.
 #[tokio::test]
 async fn frozen_money_that_is_held_goes_on() {
@@ -480,7 +500,12 @@ async fn holds_are_their_owners() {
     assert_eq!(voided, placed[1..2]);
     let active = list(&owner, HoldStatus::Active, 3).await.expect("listed");
     assert_eq!(active.len(), 4);
-    assert_eq!(list(&desk.token, HoldStatus::Active, 9).await.expect("listed"), active);
+    assert_eq!(
+        list(&desk.token, HoldStatus::Active, 9)
+            .await
+            .expect("listed"),
+        active
+    );
 
     let stranger = user_with(&fixture.tokens, UserId::generate(), "hold:read:own");
     let hidden = list(&stranger, HoldStatus::Unspecified, 1).await;
@@ -493,7 +518,10 @@ async fn holds_are_their_owners() {
     };
     let mut holds = desk.holds.clone();
     let seen = holds.get_hold(with_token(get(&placed[0]), &owner)).await;
-    assert_eq!(seen.expect("own").into_inner().hold, Some(placed[0].clone()));
+    assert_eq!(
+        seen.expect("own").into_inner().hold,
+        Some(placed[0].clone())
+    );
     let hidden = holds.get_hold(with_token(get(&placed[0]), &stranger)).await;
     let absent = Hold {
         hold_id: HoldId::generate().to_string(),
@@ -529,9 +557,7 @@ async fn holds_need_their_permissions() {
         let request = VoidHoldRequest {
             hold_id: hold.hold_id.clone(),
         };
-        let voided = holds
-            .void_hold(keyed(request, &token, "c"))
-            .await;
+        let voided = holds.void_hold(keyed(request, &token, "c")).await;
         assert_eq!(refusal(voided).0, Code::PermissionDenied);
     }
     assert_eq!(desk.hold(&hold).await, hold);

@@ -2,6 +2,7 @@
 
 use bursar_aip::id::HoldId;
 use sqlx::{AssertSqlSafe, PgPool};
+use uuid::Uuid;
 
 use crate::support::{Fixture, applied, place, transfer};
 
@@ -18,6 +19,32 @@ async fn refusal(pool: &PgPool, statement: &str) -> String {
 }
 
 const DENIED: &str = "42501";
+const UNBALANCED: &str = "23514";
+
+/// The tables that only grow, each with one of its columns.
+const APPEND_ONLY: [(&str, &str); 6] = [
+    ("entries", "tenant_id"),
+    ("postings", "tenant_id"),
+    ("events", "tenant_id"),
+    ("event_batches", "recorded_at"),
+    ("ledger_blocks", "height"),
+    ("ledger_checkpoints", "height"),
+];
+
+/// Rows in the tables that may have none by now: a row trigger needs a row.
+const ROWS: &str = "
+    INSERT INTO events (event_id, tenant_id, aggregate_kind, aggregate_id, subject, version, kind,
+        schema, data, actor, correlation_id, occurred_at)
+    SELECT id, 'default', 'wallet', id, 'wal_1', 1, 'wallet.created', 'x', '', 'x', 'x', now()
+    FROM (SELECT gen_random_uuid() AS id) AS made;
+    INSERT INTO ledger_blocks (height, previous_hash, root, posting_count, postings_total,
+        first_recorded_at, last_recorded_at, sealed_at, hash, posting_ids, leaf_hashes)
+    SELECT 1000000, hash, hash, 1, 1, now(), now(), now(), hash, ARRAY[gen_random_uuid()], hash
+    FROM (SELECT decode(repeat('00', 32), 'hex') AS hash) AS made;
+    INSERT INTO ledger_checkpoints (height, block_hash, postings_total, signed_at, key_id,
+        public_key, signature)
+    SELECT height, hash, 1, now(), substring(hash FOR 8), hash, hash || hash
+    FROM ledger_blocks WHERE height = 1000000;";
 
 /// A service that has recorded something.
 async fn with_history() -> Fixture {
@@ -40,16 +67,30 @@ async fn with_history() -> Fixture {
 async fn the_application_cannot_change_the_ledger() {
     let fixture = with_history().await;
     let pool = &fixture.database.pool;
-    for table in ["entries", "postings", "events"] {
+    for (table, column) in APPEND_ONLY {
         for statement in [
-            format!("UPDATE {table} SET tenant_id = 'x'"),
+            format!("UPDATE {table} SET {column} = {column}"),
             format!("DELETE FROM {table}"),
             format!("TRUNCATE {table}"),
             format!("TRUNCATE {table} CASCADE"),
-            format!("ALTER TABLE {table} DISABLE TRIGGER ALL"),
-            format!("ALTER TABLE {table} ADD COLUMN note text"),
-            format!("DROP TABLE {table}"),
+            format!(
+                "MERGE INTO {table} USING {table} AS other ON {table}.{column} = other.{column}
+                 WHEN MATCHED THEN DELETE"
+            ),
             format!("SELECT * FROM {table} FOR UPDATE"),
+            format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"),
+            format!("COPY {table} TO PROGRAM 'true'"),
+            format!("COPY {table} FROM PROGRAM 'true'"),
+            format!("ALTER TABLE {table} DISABLE TRIGGER ALL"),
+            format!("ALTER TABLE {table} DISABLE TRIGGER USER"),
+            format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY"),
+            format!("ALTER TABLE {table} ADD COLUMN note text"),
+            format!("ALTER TABLE {table} DROP COLUMN {column}"),
+            format!("ALTER TABLE {table} RENAME TO mine"),
+            format!("ALTER TABLE {table} OWNER TO CURRENT_USER"),
+            format!("DROP TABLE {table}"),
+            format!("CREATE INDEX ON {table} ({column})"),
+            format!("CREATE RULE mine AS ON INSERT TO {table} DO INSTEAD NOTHING"),
             format!(
                 "CREATE TRIGGER mine BEFORE INSERT ON {table} EXECUTE FUNCTION refuse_ledger_change()"
             ),
@@ -57,9 +98,36 @@ async fn the_application_cannot_change_the_ledger() {
             assert_eq!(refusal(pool, &statement).await, DENIED, "{statement}");
         }
     }
+    for (table, trigger) in [
+        ("entries", "entries_balance"),
+        ("entries", "entries_unchanged"),
+        ("postings", "postings_unchanged"),
+        ("events", "events_refuse_row_change"),
+        ("event_batches", "event_batches_refuse_row_change"),
+        ("ledger_blocks", "ledger_blocks_unchanged"),
+        ("ledger_checkpoints", "ledger_checkpoints_unchanged"),
+    ] {
+        for statement in [
+            format!("ALTER TABLE {table} DISABLE TRIGGER {trigger}"),
+            format!("ALTER TABLE {table} ENABLE REPLICA TRIGGER {trigger}"),
+            format!("ALTER TRIGGER {trigger} ON {table} RENAME TO mine"),
+            format!("DROP TRIGGER {trigger} ON {table}"),
+        ] {
+            assert_eq!(refusal(pool, &statement).await, DENIED, "{statement}");
+        }
+    }
     for statement in [
         "SET session_replication_role = replica",
+        "SET LOCAL session_replication_role = replica",
+        "SELECT set_config('session_replication_role', 'replica', true)",
         "SET ROLE bursar_test_owner",
+        "SET SESSION AUTHORIZATION bursar_test_owner",
+        "ALTER ROLE CURRENT_USER SUPERUSER",
+        "INSERT INTO postings SELECT * FROM postings ON CONFLICT (id) DO UPDATE SET kind = 'hold'",
+        "INSERT INTO entries SELECT * FROM entries
+             ON CONFLICT (wallet_id, version) DO UPDATE SET amount = 1",
+        "DROP FUNCTION refuse_ledger_change() CASCADE",
+        "ALTER TYPE wallet_bucket ADD VALUE 'mine'",
         "CREATE OR REPLACE FUNCTION refuse_unbalanced_entries() RETURNS trigger LANGUAGE sql AS ''",
         "DELETE FROM wallets",
         "TRUNCATE wallets",
@@ -82,12 +150,13 @@ async fn the_application_cannot_change_the_ledger() {
 async fn triggers_refuse_changes_to_everybody() {
     let fixture = with_history().await;
     let superuser = fixture.database.superuser().await;
-    for table in ["entries", "postings"] {
-        for statement in [
-            format!("UPDATE {table} SET tenant_id = 'x'"),
+    for (table, column) in APPEND_ONLY {
+        for change in [
+            format!("UPDATE {table} SET {column} = {column}"),
             format!("DELETE FROM {table}"),
-            format!("TRUNCATE {table}"),
+            format!("TRUNCATE {table} CASCADE"),
         ] {
+            let statement = format!("{ROWS} {change}");
             let replica = format!("SET LOCAL session_replication_role = replica; {statement}");
             assert_eq!(
                 refusal(&fixture.database.owner, &statement).await,
@@ -131,13 +200,65 @@ async fn unbalanced_entries_are_refused() {
         let replica = format!("SET LOCAL session_replication_role = replica; {statement}");
         assert_eq!(
             refusal(&fixture.database.pool, &statement).await,
-            "23514",
+            UNBALANCED,
             "{rows}"
         );
-        assert_eq!(refusal(&superuser, &replica).await, "23514", "{rows}");
+        assert_eq!(refusal(&superuser, &replica).await, UNBALANCED, "{rows}");
     }
     let nothing = insert(&format!("('{one}', 0, 'EUR'), ('{one}', 0, 'EUR')"));
-    assert_eq!(refusal(&fixture.database.pool, &nothing).await, "23514");
+    assert_eq!(refusal(&fixture.database.pool, &nothing).await, UNBALANCED);
+    superuser.close().await;
+    fixture.verify().await;
+}
+
+/// Copies rows into a table by COPY and rolls back; the SQLSTATE when it is refused.
+async fn copied(pool: &PgPool, before: &str, rows: &str) -> Result<u64, String> {
+    let mut transaction = pool.begin().await.expect("a transaction");
+    sqlx::raw_sql(AssertSqlSafe(before.to_owned()))
+        .execute(&mut *transaction)
+        .await
+        .expect("it is let pass");
+    let columns =
+        "wallet_id, version, posting_id, amount, balance_after, bucket, currency, tenant_id";
+    let mut copy = transaction
+        .copy_in_raw(&format!("COPY entries ({columns}) FROM STDIN (FORMAT csv)"))
+        .await
+        .expect("the application may copy in");
+    copy.send(rows.as_bytes()).await.expect("rows are sent");
+    let refused = |error: sqlx::Error| {
+        let database = error.as_database_error().expect("the database refuses it");
+        database.code().expect("with a code").into_owned()
+    };
+    copy.finish().await.map_err(refused)
+}
+
+/// COPY is no way round the balance, neither for the application nor for a
+/// superuser who switched ordinary triggers off; what balances passes.
+#[tokio::test]
+async fn copied_entries_must_balance() {
+    let fixture = with_history().await;
+    let superuser = fixture.database.superuser().await;
+    let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
+    let row = |posting: Uuid, amount: i64, currency: &str| {
+        let wallet = Uuid::now_v7();
+        format!("{wallet},1,{posting},{amount},{amount},available,{currency},default\n")
+    };
+    let balanced = row(one, 5, "EUR") + &row(one, -5, "EUR");
+    let unbalanced = [
+        row(one, 5, "EUR"),
+        row(one, 5, "EUR") + &row(one, -4, "EUR"),
+        row(one, 5, "EUR") + &row(one, -5, "USD"),
+        row(one, 5, "EUR") + &row(two, -5, "EUR"),
+        balanced.clone() + &row(two, 1, "EUR"),
+    ];
+    let pool = &fixture.database.pool;
+    let replica = "SET LOCAL session_replication_role = replica";
+    assert_eq!(copied(pool, "", &balanced).await, Ok(2));
+    for rows in &unbalanced {
+        let refused = Err(UNBALANCED.to_owned());
+        assert_eq!(copied(pool, "", rows).await, refused, "{rows}");
+        assert_eq!(copied(&superuser, replica, rows).await, refused, "{rows}");
+    }
     superuser.close().await;
     fixture.verify().await;
 }

@@ -2,9 +2,9 @@
 
 use bursar_aip::id::{UserId, WalletId};
 use bursar_contracts::wallet::v1::{
-    CloseWalletRequest, FreezeWalletRequest, GetWalletRequest, RejectionReason, SetCreditLimitRequest,
-    SetSpendingLimitsRequest, UnfreezeWalletRequest, Wallet, WalletClosed, WalletFrozen,
-    WalletStatus, WalletUnfrozen,
+    CloseWalletRequest, FreezeWalletRequest, GetWalletRequest, RejectionReason,
+    SetCreditLimitRequest, SetSpendingLimitsRequest, UnfreezeWalletRequest, Wallet, WalletClosed,
+    WalletFrozen, WalletStatus, WalletUnfrozen,
 };
 use bursar_status::StatusExt;
 use bursar_testkit::{Tokens, with_token};
@@ -26,7 +26,7 @@ fn unmet(reason: &str) -> (Code, String) {
 /// The kinds of a wallet's events in order, and the data of the last.
 async fn events(fixture: &Fixture, wallet: &Wallet) -> (Vec<String>, Vec<u8>) {
     let rows: Vec<(String, Vec<u8>)> =
-        sqlx::query_as("SELECT kind, data FROM events WHERE aggregate_id = $1 ORDER BY version")
+        sqlx::query_as("SELECT kind, data FROM event_log WHERE aggregate_id = $1 ORDER BY version")
             .bind(uuid_of(&wallet.wallet_id))
             .fetch_all(&fixture.database.pool)
             .await
@@ -66,10 +66,11 @@ async fn frozen_money_stays() {
             "wallet.credited"
         ]
     );
-    let data: Vec<u8> = sqlx::query_scalar("SELECT data FROM events WHERE kind = 'wallet.frozen'")
-        .fetch_one(&fixture.database.pool)
-        .await
-        .expect("one");
+    let data: Vec<u8> =
+        sqlx::query_scalar("SELECT data FROM event_log WHERE kind = 'wallet.frozen'")
+            .fetch_one(&fixture.database.pool)
+            .await
+            .expect("one");
     let told = WalletFrozen::decode(data.as_slice()).expect("its data");
     assert_eq!(told.reason, "a court order");
     assert_eq!(told.wallet_id, alice.wallet_id);
@@ -82,7 +83,7 @@ async fn frozen_money_stays() {
     let unfrozen = kinds.iter().filter(|kind| *kind == "wallet.unfrozen");
     assert_eq!(unfrozen.count(), 1);
     let data: Vec<u8> =
-        sqlx::query_scalar("SELECT data FROM events WHERE kind = 'wallet.unfrozen'")
+        sqlx::query_scalar("SELECT data FROM event_log WHERE kind = 'wallet.unfrozen'")
             .fetch_one(&fixture.database.pool)
             .await
             .expect("one");
@@ -112,7 +113,10 @@ async fn empty_wallets_close() {
     desk.void(&hold).await.expect("voided");
     applied(&ledger.post_one(transfer(&alice, &bob, 100)).await);
     desk.freeze(&alice).await.expect("frozen");
-    assert_eq!(refusal(close(&fixture, &alice).await), unmet("WALLET_FROZEN"));
+    assert_eq!(
+        refusal(close(&fixture, &alice).await),
+        unmet("WALLET_FROZEN")
+    );
     desk.unfreeze(&alice).await.expect("unfrozen");
     for _ in 0..2 {
         let closed = close(&fixture, &alice).await.expect("closed");
@@ -229,7 +233,10 @@ async fn wallets_of_a_user_live_alone() {
             WalletStatus::Active
         ]
     );
-    let credits: Vec<_> = after.iter().map(|wallet| wallet.credit_limit_minor).collect();
+    let credits: Vec<_> = after
+        .iter()
+        .map(|wallet| wallet.credit_limit_minor)
+        .collect();
     assert_eq!(credits, [0, 0, 0, 7]);
     fixture.verify().await;
 }
@@ -262,6 +269,7 @@ async fn the_platforms_wallets_have_no_life() {
     assert_eq!(reason(&closed.expect_err("refused")), "SYSTEM_WALLET");
     let request = GetWalletRequest {
         wallet_id: platform.wallet_id.clone(),
+        ..GetWalletRequest::default()
     };
     let seen = desk
         .wallets
@@ -270,7 +278,10 @@ async fn the_platforms_wallets_have_no_life() {
         .await
         .expect("an operator sees it");
     assert_eq!(
-        seen.into_inner().wallet.expect("a wallet").credit_limit_minor,
+        seen.into_inner()
+            .wallet
+            .expect("a wallet")
+            .credit_limit_minor,
         0
     );
     let absent = Wallet {
@@ -318,7 +329,9 @@ async fn lives_need_their_permissions() {
             wallet_id: wallet_id(),
             ..SetSpendingLimitsRequest::default()
         };
-        let limits = client.set_spending_limits(with_token(request, &token)).await;
+        let limits = client
+            .set_spending_limits(with_token(request, &token))
+            .await;
         assert_eq!(limits.expect_err("denied").code(), Code::PermissionDenied);
     }
     let request = || CloseWalletRequest {
@@ -369,7 +382,12 @@ async fn keyed_lives_are_replayed() {
     };
     let first = client.close_wallet(keyed(request(), &token, "c")).await;
     let other = fixture.funded("EUR", 0).await;
-    applied(&fixture.ledger().post_one(transfer(&wallet, &other, 5)).await);
+    applied(
+        &fixture
+            .ledger()
+            .post_one(transfer(&wallet, &other, 5))
+            .await,
+    );
     let again = client.close_wallet(keyed(request(), &token, "c")).await;
     assert!(!is_replay(&first) && is_replay(&again));
     let (first, again) = (first.expect_err("full"), again.expect_err("the same"));

@@ -46,7 +46,11 @@ async fn a_wallet_begins_without_limits() {
     assert_eq!(limits.wallet_id, wallet.wallet_id);
     assert_eq!(limits.currency_code, "EUR");
     assert_eq!(
-        (limits.single_minor, limits.daily_minor, limits.monthly_minor),
+        (
+            limits.single_minor,
+            limits.daily_minor,
+            limits.monthly_minor
+        ),
         (None, None, None)
     );
     assert_eq!(spent(&limits), (0, 0));
@@ -56,7 +60,10 @@ async fn a_wallet_begins_without_limits() {
         assert!(at > now && at.to_offset(UtcOffset::UTC).time() == time::Time::MIDNIGHT);
         at
     };
-    let (day, month) = (resets(limits.daily_resets_at), resets(limits.monthly_resets_at));
+    let (day, month) = (
+        resets(limits.daily_resets_at),
+        resets(limits.monthly_resets_at),
+    );
     assert!(day - now <= time::Duration::DAY && month - now <= time::Duration::days(31));
     assert_eq!(month.day(), 1);
 }
@@ -157,7 +164,7 @@ async fn limits_are_replaced() {
     assert_eq!(rejected(&over).0, RejectionReason::SingleLimitExceeded);
     desk.set_credit(&alice, 3).await.expect("set");
     let told: Vec<Vec<u8>> = sqlx::query_scalar(
-        "SELECT data FROM events WHERE kind = 'wallet.limits_changed' ORDER BY version",
+        "SELECT data FROM event_log WHERE kind = 'wallet.limits_changed' ORDER BY version",
     )
     .fetch_all(&fixture.database.pool)
     .await
@@ -197,12 +204,16 @@ async fn a_limit_is_not_spent_twice() {
             if index % 2 == 0 {
                 desk.place(hold).await.is_ok()
             } else {
-                ledger.post_one(posting).await.outcome.is_some_and(|outcome| {
-                    matches!(
-                        outcome,
-                        bursar_contracts::wallet::v1::posting_result::Outcome::Applied(_)
-                    )
-                })
+                ledger
+                    .post_one(posting)
+                    .await
+                    .outcome
+                    .is_some_and(|outcome| {
+                        matches!(
+                            outcome,
+                            bursar_contracts::wallet::v1::posting_result::Outcome::Applied(_)
+                        )
+                    })
             }
         })
     });

@@ -2,12 +2,20 @@
 //! database, through the generated clients.
 
 mod batches;
+mod bonus;
+mod bookkeeper;
+mod cached;
+mod cancelled;
 mod contention;
 mod desk;
+mod drift;
+mod drift_desk;
 mod duplicates;
 mod entries;
+mod entry_pages;
 mod faults;
 mod first_wallet;
+mod history;
 mod hold_contention;
 mod hold_expiry;
 mod hold_model;
@@ -17,8 +25,17 @@ mod immutability;
 mod life;
 mod limits;
 mod model;
+mod projections;
+mod proof;
+mod provider_accounts;
+mod random_books;
+mod rebuilds;
 mod rejections;
+mod sampled_invariants;
+mod statement_reader;
+mod statements;
 mod support;
+mod trial_balance;
 mod verify;
 mod wallets;
 mod writer;

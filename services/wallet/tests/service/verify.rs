@@ -71,7 +71,7 @@ async fn tampering_is_found() {
         ),
         ("UPDATE holds SET amount = amount + 1", &[5]),
         ("DELETE FROM postings WHERE kind = 'hold'", &[6]),
-        ("DELETE FROM events WHERE version = 3", &[8]),
+        ("DELETE FROM event_batches WHERE 3 = ANY (versions)", &[8]),
     ];
     for (tampering, rules) in cases {
         let mut transaction = superuser.begin().await.expect("a transaction");

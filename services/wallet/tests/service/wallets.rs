@@ -19,6 +19,7 @@ fn create(currency: &str) -> CreateWalletRequest {
 fn get(wallet: &Wallet) -> GetWalletRequest {
     GetWalletRequest {
         wallet_id: wallet.wallet_id.clone(),
+        ..GetWalletRequest::default()
     }
 }
 
@@ -49,7 +50,7 @@ async fn a_new_wallet_is_empty() {
         .wallet;
     assert_eq!(found, Some(wallet.clone()));
     let (kind, subject, version, actor): (String, String, i64, String) =
-        sqlx::query_as("SELECT kind, subject, version, actor FROM events")
+        sqlx::query_as("SELECT kind, subject, version, actor FROM event_log")
             .fetch_one(&fixture.database.pool)
             .await
             .expect("one event");

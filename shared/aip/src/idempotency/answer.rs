@@ -44,6 +44,18 @@ impl Answer {
         })
     }
 
+    /// How it is kept: the code, the message of an error, the body.
+    pub(super) fn columns(&self) -> (i16, Option<&[u8]>, &[u8]) {
+        match &self.0 {
+            Kind::Response(bytes) => (Code::Ok as i16, None, bytes),
+            Kind::Error {
+                code,
+                message,
+                details,
+            } => (*code as i16, Some(message.as_bytes()), details),
+        }
+    }
+
     /// What the duplicate is answered: the same, marked as replayed. `T` is
     /// the response message of the method in whose scope the answer was kept.
     pub fn into_result<T: Message + Default>(self) -> Result<Response<T>, Status> {

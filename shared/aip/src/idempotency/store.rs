@@ -72,14 +72,7 @@ pub async fn complete(
     scope: &Scope<'_>,
     answer: &Answer,
 ) -> Result<(), sqlx::Error> {
-    let (code, message, body) = match &answer.0 {
-        Kind::Response(bytes) => (Code::Ok, None, bytes),
-        Kind::Error {
-            code,
-            message,
-            details,
-        } => (*code, Some(message.as_bytes()), details),
-    };
+    let (code, message, body) = answer.columns();
     let done = query!(
         "UPDATE idempotency_keys
          SET answer_code = $5, answer_message = $6, answer_body = $7
@@ -89,7 +82,7 @@ pub async fn complete(
         scope.principal,
         scope.method,
         scope.key.as_str(),
-        code as i16,
+        code,
         message,
         body,
     )

@@ -128,6 +128,7 @@ fn service_environment(
     set("BURSAR_DATABASE_URL", databases.application_url(name));
     set("BURSAR_DATABASE_OWNER_URL", databases.owner_url(name));
     set("BURSAR_REDIS_EVENTS_URL", addresses.events_url.clone());
+    set("BURSAR_REDIS_CACHE_URL", addresses.events_url.clone());
     set(
         "BURSAR_JWKS_URL",
         format!(
@@ -180,6 +181,25 @@ fn own_environment(
                 "BURSAR_DEFAULT_CURRENCY",
                 told.map_or("EUR", String::as_str).to_owned(),
             );
+            set(
+                "BURSAR_KEY_ENCRYPTION_KEY",
+                secrets.key("wallet.key_encryption_key"),
+            );
+            set("BURSAR_PROVIDER_ACCOUNTS", "sandbox".to_owned());
+            set(
+                "BURSAR_SANDBOX_URL",
+                format!("http://{}", addresses.http("sandbox")),
+            );
+            set(
+                "BURSAR_SANDBOX_API_KEY",
+                secrets.password("sandbox.api_key"),
+            );
+            set(
+                "BURSAR_LEDGER_SIGNING_KEY",
+                secrets.key("wallet.ledger_signing_key"),
+            );
+            // Whoever tries the mesh does not wait a minute for a proof.
+            set("BURSAR_LEDGER_CHECKPOINT_SECONDS", "5".to_owned());
         }
         "transaction" => {
             set(

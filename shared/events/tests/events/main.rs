@@ -6,6 +6,7 @@
     reason = "a test may state its expectations bluntly"
 )]
 
+mod batches;
 mod consumer;
 mod dead_letters;
 mod fixture;

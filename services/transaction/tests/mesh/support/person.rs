@@ -78,6 +78,7 @@ impl<'a> Person<'a> {
     pub(crate) async fn balance(&self, wallet: &str) -> (i64, i64) {
         let request = GetWalletRequest {
             wallet_id: wallet.to_owned(),
+            ..GetWalletRequest::default()
         };
         let response = WalletServiceClient::new(self.mesh.wallet.channel())
             .get_wallet(with_token(request, &self.token))

@@ -122,7 +122,6 @@ impl Run<'_> {
         }
         if is_wrong {
             self.replace(fold, watch).await?;
-            self.is_rebuilt = true;
         }
         while !projector::fold_wallet(self.pool, self.wallet).await? {
             watch.breathe().await?;
@@ -147,9 +146,7 @@ impl Run<'_> {
             let mut connection = self.pool.acquire().await?;
             let kept = kept_rows::snapshots(&mut connection, self.wallet, after, through).await?;
             let expected = drift::snapshots(fold);
-            let snapshots = self
-                .drifts
-                .compare(DriftKind::Snapshot, &expected, &kept);
+            let snapshots = self.drifts.compare(DriftKind::Snapshot, &expected, &kept);
             let kept = kept_rows::displaced(&mut connection, self.wallet, after, through).await?;
             let expected = drift::displaced(fold);
             let displaced = self
@@ -217,9 +214,34 @@ impl Run<'_> {
         Ok(true)
     }
 
+    /// Folds on until no more than a slice is left to where the projector has come
+    /// meanwhile, so that the cursor is locked but briefly. False when the entries
+    /// are broken there.
+    async fn approach(&mut self, fold: &mut Fold, watch: &mut Watch) -> Result<bool, Stopped> {
+        loop {
+            let mut connection = self.pool.acquire().await?;
+            let kept = kept_rows::kept(&mut connection, self.wallet).await?;
+            drop(connection);
+            let target = kept.map_or(0, |kept| {
+                let (version, _) = kept.cursor.unwrap_or_default();
+                version.min(kept.wallet_version)
+            });
+            if target - fold.version <= SLICE_ENTRIES {
+                return Ok(true);
+            }
+            if !self.fold_slice(fold, target).await? {
+                return Ok(false);
+            }
+            watch.breathe().await?;
+        }
+    }
+
     /// Replaces days and cursor by a fold of all entries, folded on to where the
     /// projector has come meanwhile.
     async fn replace(&mut self, mut fold: Fold, watch: &mut Watch) -> Result<(), Stopped> {
+        if !self.approach(&mut fold, watch).await? {
+            return Ok(());
+        }
         let mut transaction = database::begin(self.pool).await?;
         // A wallet that was never projected has no cursor to lock.
         projections::lock_cursors(&mut transaction, &[self.wallet.uuid()]).await?;
@@ -240,6 +262,7 @@ impl Run<'_> {
         }
         kept_rows::replace(&mut transaction, &cursor, &fold).await?;
         transaction.commit().await?;
+        self.is_rebuilt = true;
         Ok(())
     }
 }

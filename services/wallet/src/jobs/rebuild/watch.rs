@@ -96,7 +96,11 @@ impl Watch {
     }
 
     /// Writes how far the rebuild has come, and keeps the lease for `hold`.
-    pub(super) async fn record(&mut self, rebuild: &Rebuild, hold: Duration) -> Result<(), Stopped> {
+    pub(super) async fn record(
+        &mut self,
+        rebuild: &Rebuild,
+        hold: Duration,
+    ) -> Result<(), Stopped> {
         match &mut self.end {
             End::At(_) => Ok(()),
             End::Leased(lease) => lease.renew(rebuild, hold).await,
@@ -108,8 +112,7 @@ impl Lease {
     async fn renew(&mut self, rebuild: &Rebuild, hold: Duration) -> Result<(), Stopped> {
         let mut connection = self.pool.acquire().await?;
         let seconds = hold.as_secs_f64();
-        let is_ours =
-            rebuilds::progress(&mut connection, rebuild, self.epoch, seconds).await?;
+        let is_ours = rebuilds::progress(&mut connection, rebuild, self.epoch, seconds).await?;
         if !is_ours {
             return Err(Stopped::Told);
         }

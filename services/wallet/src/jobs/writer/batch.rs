@@ -18,6 +18,7 @@
 
 use bursar_aip::id::{CampaignId, UserId};
 use bursar_events::Event;
+use bursar_server::crash_point;
 use bursar_status::correlation;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
@@ -59,16 +60,26 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Writes a batch in one transaction; what became of each part's postings.
+/// A batch that was committed.
+pub(super) struct Written {
+    /// What became of each part's postings.
+    pub(super) outcomes: Vec<Vec<Outcome>>,
+    /// The wallets that it changed, as they are after it.
+    pub(super) wallets: Vec<Wallet>,
+}
+
+/// Writes a batch in one transaction.
 pub(super) async fn write(
     connection: &mut PgConnection,
     parts: &[Part<'_>],
     spend_order: SpendOrder,
-) -> Result<Vec<Vec<Outcome>>, sqlx::Error> {
+) -> Result<Written, sqlx::Error> {
     let mut transaction = connection.begin().await?;
+    crash_point!("ledger.after_begin");
     let mut book = load(&mut transaction, parts)
         .await?
         .with_spend_order(spend_order);
+    crash_point!("ledger.after_lock");
     // Taken under the locks, so that a wallet's entries are recorded in the
     // order of their versions, as far as the clocks of replicas agree.
     let now = bursar_server::now();
@@ -76,15 +87,23 @@ pub(super) async fn write(
         .iter()
         .map(|part| decide_call(&mut book, part.postings, part.mode, now))
         .collect();
+    crash_point!("ledger.after_decide");
+    let mut wallets = Vec::new();
     if decided.iter().all(|part| part.applied.is_empty()) {
         transaction.rollback().await?;
     } else {
         let rows = Batch::of(&applied(parts, &decided));
         let events = events(parts, &decided).await;
         write::write(&mut transaction, &rows, &events, now).await?;
+        crash_point!("ledger.after_write");
         transaction.commit().await?;
+        crash_point!("ledger.after_commit");
+        wallets = rows.wallets_after().cloned().collect();
     }
-    Ok(decided.into_iter().map(|part| part.outcomes).collect())
+    Ok(Written {
+        outcomes: decided.into_iter().map(|part| part.outcomes).collect(),
+        wallets,
+    })
 }
 
 /// Everything that the parts can see and change, under locks.

@@ -44,12 +44,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(
-        client: Client,
-        base: String,
-        email: String,
-        password: SecretString,
-    ) -> Self {
+    pub(super) fn new(client: Client, base: String, email: String, password: SecretString) -> Self {
         Self {
             client,
             base,
@@ -108,7 +103,10 @@ impl Session {
         let status = response.status();
         if status != StatusCode::OK {
             tracing::error!(%status, "the account provider does not let us sign in");
-            return Err(unavailable(format!("the sign-in: http {}", status.as_u16())));
+            return Err(unavailable(format!(
+                "the sign-in: http {}",
+                status.as_u16()
+            )));
         }
         tokens_of(&response).ok_or_else(|| unavailable("the sign-in brought no tokens"))
     }

@@ -15,23 +15,13 @@ pub(super) async fn handle(
 ) -> Result<Response<GetCampaignResponse>, Status> {
     let context = Context::of(&request)?;
     let id: CampaignId = parse_field("campaign_id", &request.get_ref().campaign_id)?;
-    // The budget and the grants are read from one snapshot, or they would not
-    // add up while grants are made.
-    let mut snapshot = service
-        .pool
-        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    let mut connection = service.pool.acquire().await.map_err(Error::from)?;
+    let found = super::campaign(&mut connection, &context.caller.tenant, id).await?;
+    let totals = campaigns::totals(&mut connection, &found)
         .await
         .map_err(Error::from)?;
-    let found = super::campaign(&mut snapshot, &context.caller.tenant, id).await?;
-    let budget = campaigns::budget(&mut snapshot, found.budget_wallet())
-        .await
-        .map_err(Error::from)?;
-    let totals = campaigns::totals(&mut snapshot, id)
-        .await
-        .map_err(Error::from)?;
-    snapshot.rollback().await.map_err(Error::from)?;
     Ok(Response::new(GetCampaignResponse {
         campaign: Some(message::campaign(&found, now())),
-        totals: Some(message::totals(&totals, budget)),
+        totals: Some(message::totals(&totals)),
     }))
 }

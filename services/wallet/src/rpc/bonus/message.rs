@@ -13,7 +13,7 @@ use crate::contract::timestamp;
 use crate::domain::bonus::{BonusGrant, GrantStatus};
 use crate::domain::campaign::{Campaign, ConversionRule, Stage};
 use crate::error::BonusError;
-use crate::store::campaigns::{Budget, Totals};
+use crate::store::campaigns::Totals;
 
 /// The range of instants that the contract's timestamps have.
 const FIRST_INSTANT: OffsetDateTime = datetime!(0001-01-01 00:00 UTC);
@@ -68,8 +68,9 @@ fn seconds(duration: Duration) -> i32 {
 }
 
 /// Where a campaign's money is.
-pub(super) fn totals(totals: &Totals, budget: Budget) -> proto::CampaignTotals {
+pub(super) fn totals(totals: &Totals) -> proto::CampaignTotals {
     let Totals {
+        left,
         grants,
         granted,
         outstanding,
@@ -77,8 +78,8 @@ pub(super) fn totals(totals: &Totals, budget: Budget) -> proto::CampaignTotals {
         expired,
     } = *totals;
     proto::CampaignTotals {
-        funded_minor: budget.left + granted - expired,
-        left_minor: budget.left,
+        funded_minor: left + granted - expired,
+        left_minor: left,
         granted_minor: granted,
         outstanding_minor: outstanding,
         spent_minor: granted - outstanding - converted - expired,

@@ -127,7 +127,7 @@ fn operation_ids_are_stable() {
     assert_eq!(operation, call(Some("k"), 1).operation());
     assert_eq!(
         operation.id.to_string(),
-        "00000000-0000-0000-0000-000000000000"
+        "364879ad-7d3a-555c-b45d-ce9ea1239b91"
     );
     assert_ne!(operation.derive("a"), operation.derive("b"));
 }

@@ -60,16 +60,14 @@ pub async fn write(
         }
     }
     add_days(conn, &days).await?;
-    let of_all = |(cursor, fold): &(&Cursor, &Fold)| (cursor.wallet, (*fold).clone());
-    let folds: Vec<(WalletId, Fold)> = folded.iter().map(of_all).collect();
-    let snapshots = folds
-        .iter()
-        .flat_map(|(wallet, fold)| fold.snapshots.iter().map(|row| (*wallet, *row)));
-    put_snapshots(conn, snapshots).await?;
-    let displaced = folds
-        .iter()
-        .flat_map(|(wallet, fold)| fold.displaced.iter().map(|row| (*wallet, *row)));
-    put_displaced(conn, displaced).await?;
+    let mut snapshots = Vec::new();
+    let mut displaced = Vec::new();
+    for (cursor, fold) in folded {
+        snapshots.extend(fold.snapshots.iter().map(|row| (cursor.wallet, *row)));
+        displaced.extend(fold.displaced.iter().map(|row| (cursor.wallet, *row)));
+    }
+    put_snapshots(conn, &snapshots).await?;
+    put_displaced(conn, &displaced).await?;
     move_cursors(conn, folded).await
 }
 
@@ -137,9 +135,8 @@ pub(in crate::store) async fn replace_days(
 /// Writes snapshots over whatever is at their versions.
 pub(in crate::store) async fn put_snapshots(
     conn: &mut PgConnection,
-    rows: impl Iterator<Item = (WalletId, Snapshot)>,
+    rows: &[(WalletId, Snapshot)],
 ) -> Result<(), sqlx::Error> {
-    let rows: Vec<(WalletId, Snapshot)> = rows.collect();
     if rows.is_empty() {
         return Ok(());
     }
@@ -168,9 +165,8 @@ pub(in crate::store) async fn put_snapshots(
 /// Writes displaced entries over whatever is at their versions.
 pub(in crate::store) async fn put_displaced(
     conn: &mut PgConnection,
-    rows: impl Iterator<Item = (WalletId, Displaced)>,
+    rows: &[(WalletId, Displaced)],
 ) -> Result<(), sqlx::Error> {
-    let rows: Vec<(WalletId, Displaced)> = rows.collect();
     if rows.is_empty() {
         return Ok(());
     }
@@ -202,9 +198,8 @@ async fn move_cursors(
     conn: &mut PgConnection,
     folded: &[(&Cursor, &Fold)],
 ) -> Result<(), sqlx::Error> {
-    let column = |of: fn(&Fold) -> i64| -> Vec<i64> {
-        folded.iter().map(|(_, fold)| of(fold)).collect()
-    };
+    let column =
+        |of: fn(&Fold) -> i64| -> Vec<i64> { folded.iter().map(|(_, fold)| of(fold)).collect() };
     let wallets: Vec<Uuid> = folded
         .iter()
         .map(|(cursor, _)| cursor.wallet.uuid())

@@ -11,7 +11,7 @@ use sqlx::{PgConnection, query, query_scalar};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::bytes;
+use super::{bytes, instant};
 use crate::domain::posting::PostingId;
 
 /// The postings with these ids in their order; `None` for one that is not there.
@@ -99,5 +99,34 @@ pub async fn recorded_at(
         owner.map(UserId::uuid),
     )
     .fetch_optional(conn)
+    .await
+}
+
+/// The postings that are in no block and in no batch that waits for one, the
+/// earliest recorded first, as many as `limit`. Those recorded before
+/// `sealed_until`, in microseconds, are in blocks.
+pub async fn unsealed_from_before(
+    conn: &mut PgConnection,
+    sealed_until: Option<i64>,
+    limit: usize,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    let sealed_until = sealed_until.map(instant).transpose()?;
+    query_scalar!(
+        "SELECT id
+         FROM postings
+         WHERE ($1::timestamptz IS NULL OR recorded_at >= $1)
+             AND NOT EXISTS (
+                 SELECT FROM ledger_blocks
+                 WHERE last_recorded_at >= $1 AND postings.id = ANY(posting_ids)
+             )
+             AND NOT EXISTS (
+                 SELECT FROM ledger_unsealed WHERE postings.id = ANY(posting_ids)
+             )
+         ORDER BY recorded_at, id
+         LIMIT $2",
+        sealed_until,
+        i64::try_from(limit).unwrap_or(i64::MAX),
+    )
+    .fetch_all(conn)
     .await
 }

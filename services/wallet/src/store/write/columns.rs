@@ -118,6 +118,11 @@ impl<'a> Batch<'a> {
         batch
     }
 
+    /// The wallets as they are after the batch.
+    pub fn wallets_after(&self) -> impl Iterator<Item = &'a Wallet> {
+        self.wallets.values().map(|after| after.wallet)
+    }
+
     fn change_wallet(&mut self, wallet: &'a Wallet, applied: &Applied) {
         self.wallets
             .entry(wallet.id)

@@ -80,7 +80,11 @@ async fn a_key_creates_one_campaign() {
     let replays = answers.iter().filter(|answer| is_replay(answer)).count();
     assert_eq!(replays, 7);
     let first = answers[0].get_ref().campaign.clone();
-    assert!(answers.iter().all(|answer| answer.get_ref().campaign == first));
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.get_ref().campaign == first)
+    );
     assert_eq!(office.pool_minor().await, -1_000);
     let other = CreateCampaignRequest {
         budget_minor: 2_000,
@@ -316,7 +320,10 @@ async fn an_ended_campaign_is_over() {
     let office = Office::of(&fixture);
     let campaign = office.create(plain()).await;
     let wallet = fixture.funded("EUR", 0).await;
-    let grant = office.grant(&wallet, &campaign, 300).await.expect("granted");
+    let grant = office
+        .grant(&wallet, &campaign, 300)
+        .await
+        .expect("granted");
     let (ended, returned) = office.end(&campaign).await;
     assert_eq!(ended.status(), CampaignStatus::Ended);
     assert!(ended.ended_at.is_some());
@@ -359,7 +366,10 @@ async fn campaigns_are_operators_business() {
     let mut client = office.client();
     let token = &office.token;
     let not_found = [
-        client.get_campaign(with_token(get(&absent), token)).await.err(),
+        client
+            .get_campaign(with_token(get(&absent), token))
+            .await
+            .err(),
         client.end_campaign(new(end(&absent), token)).await.err(),
         client.fund_campaign(new(fund(&absent), token)).await.err(),
     ];

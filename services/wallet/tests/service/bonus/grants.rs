@@ -26,7 +26,10 @@ async fn a_grant_is_bonus_money() {
         })
         .await;
     let wallet = fixture.funded("EUR", 50).await;
-    let grant = office.grant(&wallet, &campaign, 300).await.expect("granted");
+    let grant = office
+        .grant(&wallet, &campaign, 300)
+        .await
+        .expect("granted");
     assert_eq!(grant.wallet_id, wallet.wallet_id);
     assert_eq!(grant.owner_user_id, wallet.owner_user_id);
     assert_eq!(grant.campaign_id, campaign.campaign_id);
@@ -42,7 +45,7 @@ async fn a_grant_is_bonus_money() {
     assert_eq!((totals.left_minor, totals.granted_minor), (700, 300));
     assert_eq!((totals.outstanding_minor, totals.grants), (300, 1));
     let told: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM events WHERE kind = 'wallet.credited' AND aggregate_id = $1",
+        "SELECT count(*) FROM event_log WHERE kind = 'wallet.credited' AND aggregate_id = $1",
     )
     .bind(uuid_of(&wallet.wallet_id))
     .fetch_one(&fixture.database.pool)
@@ -226,7 +229,9 @@ async fn grants_are_their_owners() {
         assert_eq!(refused.code(), Code::NotFound);
         assert_eq!(reason(&refused), "BONUS_GRANT_NOT_FOUND");
     }
-    let refused = client.list_bonus_grants(with_token(list(), &stranger)).await;
+    let refused = client
+        .list_bonus_grants(with_token(list(), &stranger))
+        .await;
     assert_eq!(
         reason(&refused.expect_err("not the caller's")),
         "WALLET_NOT_FOUND"
@@ -254,9 +259,17 @@ async fn grants_are_listed() {
     let wallet = fixture.funded("EUR", 0).await;
     let mut grants = Vec::new();
     for amount in 1..=5 {
-        grants.push(office.grant(&wallet, &campaign, amount).await.expect("granted"));
+        grants.push(
+            office
+                .grant(&wallet, &campaign, amount)
+                .await
+                .expect("granted"),
+        );
     }
-    office.convert(&wallet, &grants[2]).await.expect("converted");
+    office
+        .convert(&wallet, &grants[2])
+        .await
+        .expect("converted");
     let list = |status: BonusGrantStatus, page_token: String| ListBonusGrantsRequest {
         wallet_id: wallet.wallet_id.clone(),
         status: status.into(),

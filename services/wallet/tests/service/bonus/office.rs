@@ -5,9 +5,9 @@ use bursar_aip::id::UserId;
 use bursar_contracts::r#type::v1::Money;
 use bursar_contracts::wallet::v1::bonus_service_client::BonusServiceClient;
 use bursar_contracts::wallet::v1::{
-    BonusGrant, BonusGrantStatus, Campaign, CampaignTotals, ConversionRule, ConvertBonusRequest,
+    BonusGrant, Campaign, CampaignTotals, ConversionRule, ConvertBonusRequest,
     CreateCampaignRequest, EndCampaignRequest, FundCampaignRequest, GetBonusGrantRequest,
-    GetCampaignRequest, GrantBonusRequest, ListBonusGrantsRequest, Wallet,
+    GetCampaignRequest, GrantBonusRequest, Wallet,
 };
 use bursar_testkit::{Tokens, with_token};
 use tonic::transport::Channel;
@@ -154,11 +154,7 @@ impl<'a> Office<'a> {
     }
 
     /// Converts a grant as its owner; how much became available.
-    pub(super) async fn convert(
-        &self,
-        wallet: &Wallet,
-        grant: &BonusGrant,
-    ) -> Result<i64, Status> {
+    pub(super) async fn convert(&self, wallet: &Wallet, grant: &BonusGrant) -> Result<i64, Status> {
         let token = owner_token(&self.fixture.tokens, wallet);
         let request = new(convert_request(grant), &token);
         let answer = self.client().convert_bonus(request).await?;
@@ -190,23 +186,6 @@ impl<'a> Office<'a> {
         let answer = self.client().get_bonus_grant(request).await;
         let answer = answer.expect("an operator sees every grant");
         answer.into_inner().grant.expect("a grant")
-    }
-
-    /// The wallet's grants with a status, newest first.
-    pub(super) async fn grants(
-        &self,
-        wallet: &Wallet,
-        status: BonusGrantStatus,
-    ) -> Vec<BonusGrant> {
-        let request = ListBonusGrantsRequest {
-            wallet_id: wallet.wallet_id.clone(),
-            status: status.into(),
-            page_size: 100,
-            page_token: String::new(),
-        };
-        let request = with_token(request, &self.token);
-        let answer = self.client().list_bonus_grants(request).await;
-        answer.expect("they are listed").into_inner().grants
     }
 
     /// What is left in the platform's pool, below 0 by what it gave away.
@@ -248,7 +227,7 @@ pub(super) fn metadata(status: &Status, key: &str) -> Option<String> {
 pub(super) fn fields(status: &Status) -> Vec<String> {
     use bursar_status::StatusExt;
     let details = status.get_error_details();
-    let bad = details.bad_request().cloned().unwrap_or_default();
-    let violations = bad.field_violations.into_iter();
-    violations.map(|violation| violation.field).collect()
+    let violations = details.bad_request().map(|bad| &bad.field_violations);
+    let fields = violations.into_iter().flatten();
+    fields.map(|violation| violation.field.clone()).collect()
 }

@@ -1,0 +1,46 @@
+//! ListBlocks: all blocks, newest first.
+
+use bursar_aip::page;
+use bursar_contracts::wallet::v1::{ListBlocksRequest, ListBlocksResponse};
+use tonic::{Request, Response, Status};
+
+use super::{Cursor, Proofs};
+use crate::contract::proof;
+use crate::error::Error;
+use crate::store::proof::blocks;
+
+/// The list's name in its page tokens.
+const LIST: &str = "ledger-blocks";
+
+pub(super) async fn handle(
+    service: &Proofs,
+    request: Request<ListBlocksRequest>,
+) -> Result<Response<ListBlocksResponse>, Status> {
+    let request = request.into_inner();
+    let size = page::size(request.page_size);
+    let cursor: Option<Cursor> =
+        page::decode(LIST, &[], &request.page_token).map_err(Error::from)?;
+    let before = cursor.map_or(i64::MAX, |cursor| {
+        i64::try_from(cursor.height).unwrap_or(i64::MAX)
+    });
+    let mut connection = service.pool.acquire().await.map_err(Error::from)?;
+    // One more than the page, to know whether another page follows.
+    let mut found = blocks::before(&mut connection, before, size + 1)
+        .await
+        .map_err(Error::from)?;
+    let has_next = found.len() > usize::try_from(size).unwrap_or(usize::MAX);
+    if has_next {
+        found.pop();
+    }
+    let next_page_token = match found.last() {
+        Some(last) if has_next => {
+            let height = last.height;
+            page::encode(LIST, &[], &Cursor { height })
+        }
+        Some(_) | None => String::new(),
+    };
+    Ok(Response::new(ListBlocksResponse {
+        blocks: found.iter().map(proof::block).collect(),
+        next_page_token,
+    }))
+}
