@@ -17,7 +17,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && mkdir /programs \
     && cp target/release/bursar-identity target/release/bursar-wallet \
         target/release/bursar-transaction target/release/bursar-admin \
-        target/release/bursar-sandbox target/release/bursar-gateway /programs/
+        target/release/bursar-sandbox target/release/bursar-gateway \
+        target/release/bursar-verify /programs/
 
 # No shell, no package manager, not root.
 FROM gcr.io/distroless/cc-debian12:nonroot AS service
@@ -30,7 +31,7 @@ COPY --from=build /programs/bursar-identity /usr/local/bin/
 ENTRYPOINT ["/usr/local/bin/bursar-identity"]
 
 FROM service AS wallet
-COPY --from=build /programs/bursar-wallet /usr/local/bin/
+COPY --from=build /programs/bursar-wallet /programs/bursar-verify /usr/local/bin/
 ENTRYPOINT ["/usr/local/bin/bursar-wallet"]
 
 FROM service AS transaction

@@ -40,6 +40,28 @@ local function is_integer(text, bounds)
   return #digits < #limit or (#digits == #limit and digits <= limit)
 end
 
+local MONTHS = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
+
+local function is_day(year, month, day)
+  local last = MONTHS[month]
+  if month == 2 and year % 4 == 0 and (year % 100 ~= 0 or year % 400 == 0) then last = 29 end
+  return year >= 1 and last ~= nil and day >= 1 and day <= last
+end
+
+-- Whether text is an instant by RFC 3339, to the nanosecond at most.
+local function is_instant(text)
+  local year, month, day, hour, minute, second, rest =
+    text:match("^(%d%d%d%d)%-(%d%d)%-(%d%d)T(%d%d):(%d%d):(%d%d)(.*)$")
+  if not year or not is_day(tonumber(year), tonumber(month), tonumber(day)) then return false end
+  if hour > "23" or minute > "59" or second > "59" then return false end
+  local fraction, after = rest:match("^%.(%d+)(.*)$")
+  if fraction and #fraction > 9 then return false end
+  local offset = after or rest
+  if offset == "Z" then return true end
+  local hours, minutes = offset:match("^[+-](%d%d):(%d%d)$")
+  return hours ~= nil and hours <= "23" and minutes <= "59"
+end
+
 -- Checks a value that is no object and no list. `quoted` says whether JSON had
 -- it in quotes; the query, which has none, passes nil.
 local function check_scalar(path, field, text, quoted)
@@ -49,6 +71,12 @@ local function check_scalar(path, field, text, quoted)
     if not is_integer(text, bounds) then refuse(path, "must be " .. bounds.text) end
   elseif kind == "string" then
     if quoted == false then refuse(path, "must be a string") end
+  elseif kind == "instant" then
+    -- Escapes are rare here; what they stand for is for the transcoder to see.
+    local is_escaped = quoted and text:find("\\", 1, true)
+    if quoted == false or (not is_escaped and not is_instant(text)) then
+      refuse(path, "must be an instant by RFC 3339, such as 2026-01-31T12:00:00Z")
+    end
   elseif kind == "bool" then
     if quoted or (text ~= "true" and text ~= "false") then refuse(path, "must be true or false") end
   elseif kind == "enum" then

@@ -27,11 +27,11 @@ pub(crate) const REFUSED_BECAUSE: &str = "x-bursar-refused-because";
 
 const CHECKER: &str = include_str!("strict_json.lua");
 
-/// Types whose JSON form is a string.
-const TEXT_TYPES: [&str; 3] = [
-    "google.protobuf.Duration",
-    "google.protobuf.FieldMask",
-    "google.protobuf.Timestamp",
+/// Types whose JSON form is a string, and the checker's name for each.
+const TEXT_TYPES: [(&str, &str); 3] = [
+    ("google.protobuf.Duration", "string"),
+    ("google.protobuf.FieldMask", "string"),
+    ("google.protobuf.Timestamp", "instant"),
 ];
 
 /// The filter, absent from every chain unless a route asks for it.
@@ -231,8 +231,9 @@ fn scalar_kind(field: &FieldDescriptor) -> Option<&'static str> {
         Kind::Double | Kind::Float => Some("any"),
         Kind::Enum(_) => Some("enum"),
         Kind::Message(message) => TEXT_TYPES
-            .contains(&message.full_name())
-            .then_some("string"),
+            .iter()
+            .find(|(name, _)| *name == message.full_name())
+            .map(|(_, kind)| *kind),
     }
 }
 
@@ -296,6 +297,14 @@ mod tests {
         let query = query_fields(entries, &entries.bindings[0]);
         assert!(
             query.contains(r#"["page_size"]={name="page_size",kind="int32"}"#),
+            "{query}"
+        );
+        assert!(
+            query.contains(r#"["recorded_from"]={name="recorded_from",kind="instant"}"#),
+            "{query}"
+        );
+        assert!(
+            query.contains(r#"["kinds"]={name="kinds",kind="enum""#),
             "{query}"
         );
         assert!(!query.contains("wallet_id"), "{query}");

@@ -266,3 +266,56 @@ async fn queries_are_checked() {
         "description",
     );
 }
+
+/// Instants are RFC 3339, in the query and in the body, with any offset; what is
+/// none is named with its field.
+#[tokio::test]
+async fn instants_are_checked() {
+    let edge = Edge::start().await;
+    let balance = format!("/api/v1/wallet/wallets/{KNOWN_WALLET}/balance");
+    let get = async |path: &str| edge.rest.get(path).token(&edge.token("usr_1")).send().await;
+    for (asked, answered) in [
+        ("2026-11-21T13:00:00Z", "2026-11-21T13:00:00Z"),
+        ("2026-11-21T13:00:00.123456Z", "2026-11-21T13:00:00.123456Z"),
+        ("2026-11-21T13%3A00%3A00.5Z", "2026-11-21T13:00:00.500Z"),
+        ("2026-11-21T14:00:00%2B01:00", "2026-11-21T13:00:00Z"),
+        ("2026-11-20T23:30:00-13:30", "2026-11-21T13:00:00Z"),
+        ("2024-02-29T00:00:00Z", "2024-02-29T00:00:00Z"),
+    ] {
+        let path = format!("{balance}?at={asked}&basis=TIME_BASIS_RECORDED");
+        let answer = get(&path).await;
+        assert_eq!(answer.status, 200, "{asked}: {answer:?}");
+        assert_eq!(answer.json()["at"], answered, "{asked}");
+        assert_eq!(answer.json()["basis"], "TIME_BASIS_RECORDED");
+    }
+    let no_instants = [
+        "",
+        "now",
+        "2026-11-21",
+        "1732194000",
+        "2026-11-21T13:00:00",
+        "2026-13-21T13:00:00Z",
+        "2026-02-29T00:00:00Z",
+        "2026-11-21T24:00:00Z",
+        "2026-11-21T13:60:00Z",
+        "2026-11-21T13:00:61Z",
+        "2026-11-21T13:00:00.Z",
+        "2026-11-21T13:00:00.1234567890Z",
+        "2026-11-21 13:00:00Z",
+        "0000-11-21T13:00:00Z",
+        "2026-11-21T13:00:00+25:00",
+        "2026-11-21T13:00:00Zx",
+        "\u{e9}",
+    ];
+    for value in no_instants {
+        let in_query = value.replace('+', "%2B").replace(' ', "%20");
+        refused(&get(&format!("{balance}?at={in_query}")).await, "at");
+        let holds = format!("/api/v1/wallet/wallets/{KNOWN_WALLET}/holds");
+        let body = json!({ "expires_at": value }).to_string();
+        let call = edge.rest.post(&holds, body).token(&edge.token("usr_1"));
+        refused(&call.send().await, "expires_at");
+    }
+    // A plus sign that is not encoded is a space.
+    let unencoded = format!("{balance}?at=2026-11-21T14:00:00+01:00");
+    refused(&get(&unencoded).await, "at");
+}

@@ -33,6 +33,8 @@ async fn preflights_are_answered() {
     for (method, path) in [
         ("GET", "/api/v1/wallet/wallets/wal_1/entries"),
         ("POST", "/api/v1/transactions/transfers"),
+        ("PUT", "/api/v1/wallet/wallets/wal_1/credit-limit"),
+        ("POST", "/api/v1/wallet/holds/hld_1:capture"),
         ("DELETE", "/api/v1/identity/sessions/ses_1"),
         ("POST", "/bursar.wallet.v1.WalletService/GetWallet"),
     ] {

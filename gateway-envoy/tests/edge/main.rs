@@ -10,6 +10,7 @@ mod answers;
 mod body;
 mod configuration;
 mod cors;
+mod files;
 mod grpc;
 mod headers;
 mod limits;

@@ -8,50 +8,123 @@ use std::path::Path;
 
 use bursar_contracts::policy::{self, Access};
 use prost::Message;
-use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
-use serde_json::json;
+use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
+use serde_json::{Value as Json, json};
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Request, Status};
 
-use crate::support::{Edge, Person, eur, new_key, text};
+use crate::support::{Edge, Person, eur, eventually, new_key, text};
 
-/// What belongs to somebody.
+/// What belongs to somebody, and what an operator made for it.
 struct Owned {
     wallet: String,
     transaction: String,
     ticket: String,
     session: String,
+    hold: String,
+    campaign: String,
+    grant: String,
+    rebuild: String,
+    provider_account: String,
+    posting: String,
 }
 
-async fn owned_by(edge: &Edge, person: &Person) -> Owned {
-    let wallet = edge.funded(person, 1_000).await;
-    let body = json!({"wallet_id": wallet, "amount": eur(1), "provider": "sandbox"});
-    let paid = edge
-        .pay(
-            "/api/v1/transactions/deposits",
-            &person.token,
-            &new_key(),
-            &body,
-        )
-        .await
-        .ok();
-    let ticket = edge
-        .post(
-            "/api/v1/admin/tickets",
-            &person.token,
-            &json!({"subject": "x"}),
-        )
-        .await
-        .ok();
-    let sessions = edge
-        .get("/api/v1/identity/sessions", &person.token)
-        .await
-        .ok();
-    Owned {
-        wallet,
-        transaction: text(&paid["transaction"]["transaction_id"]),
-        ticket: text(&ticket["ticket"]["ticket_id"]),
-        session: text(&sessions["sessions"][0]["session_id"]),
+/// Who takes part.
+struct Cast {
+    edge: Edge,
+    ada: Person,
+    bob: Person,
+    bobs_wallet: String,
+    operator: String,
+    /// A posting of Ada's that has been signed.
+    posting: String,
+}
+
+impl Cast {
+    async fn gather() -> Self {
+        let edge = Edge::shared();
+        let (ada, bob) = (edge.person().await, edge.person().await);
+        let operator = edge.admin().await;
+        let wallet = edge.funded(&ada, 1).await;
+        let path = format!("/api/v1/wallet/wallets/{wallet}/entries");
+        let entries = edge.get(&path, &ada.token).await.ok();
+        let posting = text(&entries["entries"][0]["posting_id"]);
+        let path = format!("/api/v1/wallet/ledger/postings/{posting}/proof");
+        eventually("the signature", async || {
+            let proof = edge.get(&path, &operator).await;
+            (proof.status == 200).then_some(())
+        })
+        .await;
+        Self {
+            bobs_wallet: edge.wallet(&bob, "EUR").await,
+            edge,
+            ada,
+            bob,
+            operator,
+            posting,
+        }
+    }
+
+    /// Things of Ada's, made for one RPC.
+    async fn owned(&self) -> Owned {
+        let (edge, ada) = (&self.edge, &self.ada);
+        let wallet = edge.funded(ada, 1_000).await;
+        let deposit = json!({"wallet_id": wallet, "amount": eur(1), "provider": "sandbox"});
+        let paid = edge
+            .pay(
+                "/api/v1/transactions/deposits",
+                &ada.token,
+                &new_key(),
+                &deposit,
+            )
+            .await
+            .ok();
+        let ticket = json!({"subject": "x"});
+        let ticket = edge.post("/api/v1/admin/tickets", &ada.token, &ticket);
+        let sessions = edge.get("/api/v1/identity/sessions", &ada.token).await.ok();
+        let campaign = json!({
+            "name": "x", "currency_code": "EUR", "budget_minor": "10", "conversion": {},
+        });
+        let campaign = self.made("bonus-campaigns", &campaign).await;
+        let campaign = text(&campaign["campaign"]["campaign_id"]);
+        let grant = json!({"campaign_id": campaign, "amount": eur(1)});
+        let grant = self
+            .made(&format!("wallets/{wallet}/bonus-grants"), &grant)
+            .await;
+        let hold = json!({"amount": eur(10)});
+        let hold = self.made(&format!("wallets/{wallet}/holds"), &hold).await;
+        let rebuild = json!({"wallet_id": wallet, "dry_run": true});
+        let rebuild = self.made("projections/rebuilds", &rebuild).await;
+        Owned {
+            transaction: text(&paid["transaction"]["transaction_id"]),
+            ticket: text(&ticket.await.ok()["ticket"]["ticket_id"]),
+            session: text(&sessions["sessions"][0]["session_id"]),
+            hold: text(&hold["hold"]["hold_id"]),
+            grant: text(&grant["grant"]["grant_id"]),
+            rebuild: text(&rebuild["rebuild"]["rebuild_id"]),
+            provider_account: self.provider_account().await,
+            posting: self.posting.clone(),
+            campaign,
+            wallet,
+        }
+    }
+
+    /// What an operator makes with the wallet service.
+    async fn made(&self, path: &str, body: &Json) -> Json {
+        let path = format!("/api/v1/wallet/{path}");
+        let answer = self.edge.pay(&path, &self.operator, &new_key(), body);
+        answer.await.ok()
+    }
+
+    /// An account of another wallet of Ada's, so that one may be asked for.
+    async fn provider_account(&self) -> String {
+        let wallet = self.edge.wallet(&self.ada, "EUR").await;
+        let path = format!("/api/v1/wallet/wallets/{wallet}/provider-accounts");
+        let holder = json!({"account_holder": {
+            "first_name": "Ada", "last_name": "Lovelace", "phone_number": "08012345678",
+        }});
+        let asked = self.edge.post(&path, &self.ada.token, &holder).await.ok();
+        text(&asked["provider_account"]["provider_account_id"])
     }
 }
 
@@ -60,41 +133,73 @@ fn request(descriptor: &MessageDescriptor, owned: &Owned, own_wallet: &str) -> V
     let mut message = DynamicMessage::new(descriptor.clone());
     for field in descriptor.fields() {
         let value = match field.name() {
-            "wallet_id" | "from_wallet_id" => owned.wallet.clone(),
-            "to_wallet_id" => own_wallet.to_owned(),
-            "transaction_id" => owned.transaction.clone(),
-            "ticket_id" => owned.ticket.clone(),
-            "session_id" => owned.session.clone(),
-            "currency_code" => "EUR".to_owned(),
-            "provider" => "sandbox".to_owned(),
-            "subject" | "resolution" => "text".to_owned(),
-            "amount" => {
-                message.set_field(&field, Value::Message(amount(&field)));
+            "wallet_id" | "from_wallet_id" => &owned.wallet,
+            "to_wallet_id" => own_wallet,
+            "transaction_id" => &owned.transaction,
+            "ticket_id" => &owned.ticket,
+            "session_id" => &owned.session,
+            "hold_id" => &owned.hold,
+            "campaign_id" => &owned.campaign,
+            "grant_id" => &owned.grant,
+            "rebuild_id" => &owned.rebuild,
+            "provider_account_id" => &owned.provider_account,
+            "posting_id" => &owned.posting,
+            "currency_code" => "EUR",
+            "provider" => "sandbox",
+            "subject" | "resolution" | "name" | "reason" => "text",
+            "first_name" | "last_name" => "Ada",
+            "phone_number" => "08012345678",
+            "from_day" | "to_day" => "2026-01-01",
+            "from_month" | "to_month" => "2026-01",
+            _ => {
+                // Filters, pages and notes may stay empty; credentials are
+                // public RPCs'.
+                if let Some(value) = other_than_text(&field, owned) {
+                    message.set_field(&field, value);
+                }
                 continue;
             }
-            // Filters, pages and notes may stay empty; credentials are public RPCs'.
-            _ => continue,
         };
-        message.set_field(&field, Value::String(value));
+        message.set_field(&field, Value::String(value.to_owned()));
     }
     message.encode_to_vec()
 }
 
-fn amount(field: &prost_reflect::FieldDescriptor) -> DynamicMessage {
+/// A value of a field that is no text, where one is needed.
+fn other_than_text(field: &FieldDescriptor, owned: &Owned) -> Option<Value> {
     let kind = field.kind();
-    let mut money = DynamicMessage::new(kind.as_message().expect("Money").clone());
-    money.set_field_by_name("currency_code", Value::String("EUR".to_owned()));
-    money.set_field_by_name("minor_units", Value::I64(1));
-    money
+    let message = || DynamicMessage::new(kind.as_message().expect("a message").clone());
+    let instant = |seconds| {
+        let mut instant = message();
+        instant.set_field_by_name("seconds", Value::I64(seconds));
+        Some(Value::Message(instant))
+    };
+    match field.name() {
+        "amount" => {
+            let mut money = message();
+            money.set_field_by_name("currency_code", Value::String("EUR".to_owned()));
+            money.set_field_by_name("minor_units", Value::I64(1));
+            Some(Value::Message(money))
+        }
+        "account_holder" => {
+            let holder = kind.as_message().expect("a message");
+            let bytes = request(holder, owned, "");
+            let holder = DynamicMessage::decode(holder.clone(), bytes.as_slice());
+            Some(Value::Message(holder.expect("made from its descriptor")))
+        }
+        "budget_minor" | "from_height" | "to_height" => Some(Value::I64(1)),
+        // 2026-01-01 and the day after it.
+        "at" | "from" => instant(1_767_225_600),
+        "to" => instant(1_767_312_000),
+        _ => None,
+    }
 }
 
 /// One line a permitted RPC: what nobody, another user and an operator are answered.
 #[tokio::test]
 async fn access_is_as_the_golden_file_says() {
-    let edge = Edge::shared();
-    let (ada, bob) = (edge.person().await, edge.person().await);
-    let admin = edge.admin().await;
-    let bobs_wallet = edge.wallet(&bob, "EUR").await;
+    let cast = Cast::gather().await;
+    let edge = &cast.edge;
     let mut lines = BTreeMap::new();
     for method in policy::pool()
         .services()
@@ -106,13 +211,13 @@ async fn access_is_as_the_golden_file_says() {
             continue;
         }
         // Fresh for each RPC: an operator's call may use a thing up.
-        let owned = owned_by(&edge, &ada).await;
-        let bytes = request(&method.input(), &owned, &bobs_wallet);
+        let owned = cast.owned().await;
+        let bytes = request(&method.input(), &owned, &cast.bobs_wallet);
         let mut line = String::new();
         for (who, token) in [
             ("nobody", None),
-            ("other", Some(&bob.token)),
-            ("operator", Some(&admin)),
+            ("other", Some(&cast.bob.token)),
+            ("operator", Some(&cast.operator)),
         ] {
             // A user's own session ends when it logs out, so a fresh one is used up.
             let token = match (who, method.name()) {
@@ -120,7 +225,7 @@ async fn access_is_as_the_golden_file_says() {
                 ("operator", "Logout") => Some(edge.admin().await),
                 _ => token.cloned(),
             };
-            let code = call(&edge, &path, &bytes, token.as_deref()).await;
+            let code = call(edge, &path, &bytes, token.as_deref()).await;
             write!(line, " {who}={code:?}").expect("text grows");
         }
         lines.insert(path, line);

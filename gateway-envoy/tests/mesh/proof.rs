@@ -191,6 +191,8 @@ async fn the_program_exports_what_the_rpc_streams() {
             "BURSAR_DATABASE_URL",
             &wallet.expect("wallet's").application_url,
         )
+        // It listens nowhere, but its configuration is that of the service.
+        .env("BURSAR_HTTP_ADDRESS", "127.0.0.1:0")
         .args(["export", "--from-height", &height.to_string()])
         .args(["--to-height", &signed.to_string()])
         .output()

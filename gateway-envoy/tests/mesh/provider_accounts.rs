@@ -134,8 +134,9 @@ async fn an_account_is_opened_over_grpc() {
         };
         let found = accounts
             .clone()
-            .get_provider_account(grpc::with(get, &ada.token));
-        let found = found.await.expect("read").into_inner().provider_account?;
+            .get_provider_account(grpc::with(get, &ada.token))
+            .await;
+        let found = found.expect("read").into_inner().provider_account?;
         (found.status() == ProviderAccountStatus::Active).then_some(found)
     });
     let found = found.await;
@@ -145,7 +146,8 @@ async fn an_account_is_opened_over_grpc() {
     };
     let listed = accounts
         .clone()
-        .list_provider_accounts(grpc::with(list, &ada.token));
-    let listed = listed.await.expect("listed").into_inner();
+        .list_provider_accounts(grpc::with(list, &ada.token))
+        .await;
+    let listed = listed.expect("listed").into_inner();
     assert_eq!(listed.provider_accounts, [found]);
 }

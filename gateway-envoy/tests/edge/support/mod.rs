@@ -13,4 +13,4 @@ pub(crate) use grpc::{bearer, reason};
 pub(crate) use grpc_web::call_grpc_web;
 pub(crate) use mint::{Mint, now};
 pub(crate) use rest::{Answer, Call, chunked};
-pub(crate) use upstream::{KNOWN_WALLET, Upstream};
+pub(crate) use upstream::{FILE_PARTS, FILE_TYPE, KNOWN_WALLET, PART_BYTES, Upstream, part};

@@ -1,6 +1,8 @@
-//! The services behind the gateway, played: two with their generated traits,
+//! The services behind the gateway, played: some with their generated traits,
 //! so that requests are validated as they will be, the others by an answer
 //! without fields. All of them tell in `seen-…` headers what reached them.
+
+mod history;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,6 +20,7 @@ use bursar_contracts::transaction::v1::transaction_service_server::{
 };
 use bursar_contracts::r#type::v1::ErrorReason;
 use bursar_contracts::wallet::v1 as wallet;
+use bursar_contracts::wallet::v1::history_service_server::HistoryServiceServer;
 use bursar_contracts::wallet::v1::wallet_service_server::{WalletService, WalletServiceServer};
 use bursar_status::StatusBuilder;
 use bytes::Bytes;
@@ -32,6 +35,8 @@ use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status};
 
 use super::edge::until;
+
+pub(crate) use history::{FILE_PARTS, FILE_TYPE, PART_BYTES, part};
 
 /// The prefix under which an answer repeats the headers that reached a service.
 pub(crate) const SEEN: &str = "seen-";
@@ -93,7 +98,8 @@ impl Upstream {
             fetches: Counter::default(),
         });
         let routes = Routes::new(TransactionServiceServer::new(played.clone()))
-            .add_service(WalletServiceServer::new(played))
+            .add_service(WalletServiceServer::new(played.clone()))
+            .add_service(HistoryServiceServer::new(played))
             .into_axum_router()
             .fallback(empty_answer);
         let server = tonic::transport::Server::builder().add_routes(Routes::from(routes));

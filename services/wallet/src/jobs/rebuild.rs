@@ -24,7 +24,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How many wallets are done between two records of the progress.
 const PAGE: i64 = 50;
 /// The share of the time, in percent, that a rebuild takes.
-const SHARE_PERCENT: u32 = 30;
+const SHARE_PERCENT: u32 = 50;
 
 /// Runs until `shutdown`.
 pub async fn run(pool: PgPool, shutdown: CancellationToken) -> anyhow::Result<()> {

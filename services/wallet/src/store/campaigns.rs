@@ -266,30 +266,51 @@ pub async fn next_automatic(
     .transpose()
 }
 
-/// Campaigns that were ended and whose budget is not empty, in the order of
-/// their ids, after one.
-pub async fn to_refund(
+/// Campaigns that were ended, with their budgets, in the order of their ids,
+/// after one. Most of them have nothing left.
+pub async fn ended(
     conn: &mut PgConnection,
     after: Uuid,
     limit: i64,
-) -> Result<Vec<Campaign>, sqlx::Error> {
-    let rows = query_as!(
-        CampaignRow,
-        r#"SELECT bonus_campaigns.id, bonus_campaigns.tenant_id, name, bonus_campaigns.currency,
-                user_cap, starts_at, ends_at, grant_ttl_seconds, convert_after_seconds,
-                convert_min_spend, convert_automatically, bonus_campaigns.created_at, ended_at
+) -> Result<Vec<(Campaign, Budget)>, sqlx::Error> {
+    let rows = query!(
+        "SELECT bonus_campaigns.id, bonus_campaigns.tenant_id, name, bonus_campaigns.currency,
+             user_cap, starts_at, ends_at, grant_ttl_seconds, convert_after_seconds,
+             convert_min_spend, convert_automatically, bonus_campaigns.created_at, ended_at,
+             wallets.available, wallets.version
          FROM bonus_campaigns JOIN wallets ON wallets.id = bonus_campaigns.budget_wallet_id
-         WHERE bonus_campaigns.ended_at IS NOT NULL
-           AND bonus_campaigns.id > $1
-           AND wallets.available > 0
+         WHERE bonus_campaigns.ended_at IS NOT NULL AND bonus_campaigns.id > $1
          ORDER BY bonus_campaigns.id
-         LIMIT $2"#,
+         LIMIT $2",
         after,
         limit,
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(Campaign::try_from).collect()
+    rows.into_iter()
+        .map(|row| {
+            let budget = Budget {
+                left: row.available,
+                version: row.version,
+            };
+            let campaign = CampaignRow {
+                id: row.id,
+                tenant_id: row.tenant_id,
+                name: row.name,
+                currency: row.currency,
+                user_cap: row.user_cap,
+                starts_at: row.starts_at,
+                ends_at: row.ends_at,
+                grant_ttl_seconds: row.grant_ttl_seconds,
+                convert_after_seconds: row.convert_after_seconds,
+                convert_min_spend: row.convert_min_spend,
+                convert_automatically: row.convert_automatically,
+                created_at: row.created_at,
+                ended_at: row.ended_at,
+            };
+            Ok((Campaign::try_from(campaign)?, budget))
+        })
+        .collect()
 }
 
 /// Where a campaign's money is, in minor units.

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bursar_aip::id::UserId;
 use bursar_contracts::wallet::v1::ledger_service_client::LedgerServiceClient;
-use bursar_contracts::wallet::v1::{BatchMode, CreateWalletRequest, GetWalletRequest, Wallet};
+use bursar_contracts::wallet::v1::{
+    BatchMode, CreateWalletRequest, GetWalletRequest, ListWalletsRequest, Wallet,
+};
 use bursar_testkit::with_token;
 use sqlx::PgPool;
 use tokio::task::JoinSet;
@@ -56,7 +58,7 @@ fn patience(call: u32) -> Duration {
 async fn call(callers: &Callers, number: u32) -> bool {
     let (alice, bob) = (&callers.alice, &callers.bob);
     let asking = async {
-        match number % 5 {
+        match number % 6 {
             0 => {
                 let mut ledger = callers.ledger.clone();
                 let posting = vec![transfer(alice, bob, 1)];
@@ -66,6 +68,7 @@ async fn call(callers: &Callers, number: u32) -> bool {
             1 => callers.desk.place(place(alice, 1)).await.map(drop),
             2 => callers.open(number, false).await,
             3 => callers.open(number, true).await,
+            4 => callers.list().await,
             _ => callers.read().await,
         }
     };
@@ -121,6 +124,12 @@ impl Callers {
         };
         let mut wallets = self.desk.wallets.clone();
         wallets.create_wallet(request).await.map(drop)
+    }
+
+    async fn list(&self) -> Result<(), Status> {
+        let request = with_token(ListWalletsRequest::default(), &self.tokens[0]);
+        let mut wallets = self.desk.wallets.clone();
+        wallets.list_wallets(request).await.map(drop)
     }
 
     async fn read(&self) -> Result<(), Status> {
@@ -201,17 +210,17 @@ async fn every_connection_works(fixture: &Fixture, callers: &Callers) {
         .execute(&mut *locked)
         .await
         .expect("the owner may lock");
-    let mut opening = JoinSet::new();
-    for number in 0..MAX_CONNECTIONS {
+    let mut listing = JoinSet::new();
+    for _ in 0..MAX_CONNECTIONS {
         let callers = callers.clone();
-        opening.spawn(async move { callers.open(number, false).await });
+        listing.spawn(async move { callers.list().await });
     }
     eventually("every connection waits for the lock", async || {
         waiting_writers(owner).await == i64::from(MAX_CONNECTIONS)
     })
     .await;
     locked.rollback().await.expect("released");
-    for opened in opening.join_all().await {
-        opened.expect("a wallet is opened");
+    for listed in listing.join_all().await {
+        listed.expect("wallets are listed");
     }
 }

@@ -47,12 +47,21 @@ async fn holds_expire() {
     let hotel = fixture.funded("EUR", 0).await;
     let kept = desk.place(place(&guest, 10)).await.expect("placed");
     let later = expiring(&desk, &guest, 10, Duration::from_secs(3_600)).await;
-    let hold = expiring(&desk, &guest, 50, Duration::from_millis(400)).await;
+    let hold = expiring(&desk, &guest, 50, Duration::from_secs(3_600)).await;
     desk.capture(capture(&hold, Some(20), &hotel))
         .await
         .expect("in time");
-    eventually("it expires", async || {
-        desk.hold(&hold).await.status() == HoldStatus::Expired
+    let soon = PlaceHoldRequest {
+        ttl_seconds: 1,
+        ..place(&guest, 5)
+    };
+    let soon = desk.place(soon).await.expect("placed");
+    overdue(&fixture, std::slice::from_ref(&hold)).await;
+    eventually("they expire", async || {
+        let (hold, soon) = (desk.hold(&hold).await, desk.hold(&soon).await);
+        [hold, soon]
+            .iter()
+            .all(|hold| hold.status() == HoldStatus::Expired)
     })
     .await;
     let expired = desk.hold(&hold).await;

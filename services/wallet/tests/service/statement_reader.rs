@@ -108,9 +108,14 @@ pub(crate) fn replayed<'a>(
 
 /// Checks a statement at several page sizes against the entries, and its file
 /// against its pages.
-pub(crate) async fn assert_closes(books: &Bookkeeper, entries: &[Booked], asked: &Asked<'_>) {
+pub(crate) async fn assert_closes(
+    books: &Bookkeeper,
+    entries: &[Booked],
+    asked: &Asked<'_>,
+    sizes: &[i32],
+) {
     let (opening, within, closing) = replayed(entries, asked);
-    for size in [1, 3, 100] {
+    for &size in sizes {
         let (statement, lines) = all_pages(books, asked, size).await;
         assert_eq!(statement.opening, Some(opening), "pages of {size}");
         assert_eq!(statement.closing, Some(closing), "pages of {size}");

@@ -77,7 +77,8 @@ async fn tampering_is_found() {
         let mut transaction = superuser.begin().await.expect("a transaction");
         let quiet = "ALTER TABLE entries DISABLE TRIGGER USER;
              ALTER TABLE postings DISABLE TRIGGER USER;
-             ALTER TABLE events DISABLE TRIGGER USER;";
+             ALTER TABLE events DISABLE TRIGGER USER;
+             ALTER TABLE event_batches DISABLE TRIGGER USER;";
         sqlx::raw_sql(AssertSqlSafe(format!("{quiet} {tampering}")))
             .execute(&mut *transaction)
             .await

@@ -1,5 +1,8 @@
 //! The steps of the demo.
 
+mod bonus;
+mod hold;
+
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -21,6 +24,13 @@ const DEPOSIT_MINOR: i64 = 10_000;
 const TRANSFER_MINOR: i64 = 2_500;
 const OVERDRAFT_MINOR: i64 = 100_000;
 const WITHDRAWAL_MINOR: i64 = 1_000;
+/// What an operator sets aside of Ada's money, as an inn does for a stay, and
+/// what the inn then takes of it: some at the arrival, some at the end.
+const HOLD_MINOR: i64 = 3_000;
+const CAPTURES_MINOR: [i64; 2] = [1_200, 800];
+/// What Ada is granted, and what she spends of it.
+const BONUS_MINOR: i64 = 500;
+const BONUS_SPENT_MINOR: i64 = 400;
 
 /// Somebody with a wallet.
 struct Person {
@@ -28,6 +38,20 @@ struct Person {
     token: String,
     wallet_id: String,
     currency: Currency,
+}
+
+/// Where operators work.
+struct Office<'a> {
+    rest: &'a Rest,
+    operator: String,
+}
+
+impl Office<'_> {
+    /// What an operator does, once.
+    async fn ask(&self, path: String, body: Value, what: &str) -> anyhow::Result<Value> {
+        let call = Call::post(path, body).by(&self.operator);
+        self.rest.send(&call).await?.ok(what)
+    }
 }
 
 /// Tells it all.
@@ -65,13 +89,34 @@ pub(super) async fn tell(
     teller.step("Ben withdraws by the payment provider")?;
     withdraw(rest, &ben, teller).await?;
 
+    let admin = mesh.admin()?;
+    let operator = login(rest, &admin.email, &admin.password).await?;
+    let office = Office { rest, operator };
+
+    teller.step("Some of Ada's money is set aside, and Ben gets what it comes to")?;
+    hold::stay(&office, &ada, &ben, teller).await?;
+    balances(rest, &[&ada, &ben], teller).await?;
+
+    teller.step("Ada is granted bonus money, and pays Ben with it")?;
+    bonus::welcome(&office, &ada, teller).await?;
+    pay(
+        rest,
+        &ada,
+        &ben.wallet_id,
+        BONUS_SPENT_MINOR,
+        "coffee",
+        teller,
+    )
+    .await?;
+    bonus::left(rest, &ada, teller).await?;
+
     teller.step("What the ledger says")?;
     for person in [&ada, &ben] {
         entries(rest, person, teller).await?;
     }
 
     teller.step("What the audit trail says about Ada's payment to Ben")?;
-    audit(mesh, rest, &id, teller).await?;
+    audit(&office, &id, teller).await?;
 
     teller.step("Every invariant, on everything this mesh ever did")?;
     invariants(mesh, teller).await
@@ -318,27 +363,33 @@ async fn entries(
             bucket.trim_start_matches("BUCKET_").to_lowercase(),
             money("/amount_minor")?.to_string(),
             money("/balance_after_minor")?.to_string(),
-            text(entry, "/transaction_id")?,
+            origin(entry)?,
         ))?;
     }
     Ok(())
 }
 
+/// What an entry comes from: a transaction, or what wallet itself did.
+fn origin(entry: &Value) -> anyhow::Result<String> {
+    let transaction = text(entry, "/transaction_id")?;
+    if !transaction.is_empty() {
+        return Ok(transaction);
+    }
+    let kind = text(entry, "/kind")?;
+    let kind = kind.trim_start_matches("POSTING_KIND_");
+    Ok(kind.to_lowercase().replace('_', " "))
+}
+
 async fn audit(
-    mesh: &Mesh,
-    rest: &Rest,
+    office: &Office<'_>,
     transaction_id: &str,
     teller: &mut Teller<'_, impl Write>,
 ) -> anyhow::Result<()> {
-    let admin = mesh.admin()?;
-    let token = login(rest, &admin.email, &admin.password).await?;
     let path = format!("/api/v1/admin/audit-events?page_size=20&subject={transaction_id}");
     let start = Instant::now();
     loop {
-        let listed = rest
-            .send(&Call::get(&path).by(&token))
-            .await?
-            .ok("the audit trail")?;
+        let call = Call::get(&path).by(&office.operator);
+        let listed = office.rest.send(&call).await?.ok("the audit trail")?;
         let events = listed["audit_events"]
             .as_array()
             .cloned()
