@@ -112,8 +112,8 @@ impl Cast {
     /// What an operator makes with the wallet service.
     async fn made(&self, path: &str, body: &Json) -> Json {
         let path = format!("/api/v1/wallet/{path}");
-        let answer = self.edge.pay(&path, &self.operator, &new_key(), body);
-        answer.await.ok()
+        let (edge, key) = (&self.edge, new_key());
+        edge.pay(&path, &self.operator, &key, body).await.ok()
     }
 
     /// An account of another wallet of Ada's, so that one may be asked for.

@@ -15,8 +15,8 @@
 //!
 //! Nobody waits on purpose, so a lone call is served at once.
 //!
-//! Whatever a batch cannot settle is settled by `single`, one call after another
-//! in transactions of their own: a key that was used before, a key that is twice
+//! Whatever a batch cannot settle is settled by `single`, in a transaction of its
+//! own: a key that was used before, a key that is twice
 //! in the batch, and every call of a batch that the database refuses.
 //!
 //! Locks: first the owners, whom a batch locks in one order for all replicas,
@@ -35,6 +35,7 @@ use bursar_events::{Event, append_locked};
 use bursar_money::Currency;
 use bursar_server::{database, now};
 use bursar_status::correlation::{self, CorrelationId};
+use futures::{StreamExt, stream};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Response, Status};
@@ -49,6 +50,8 @@ use crate::store::wallets::{self, Owner};
 const QUEUE_CALLS: usize = 1_024;
 /// How many wallets a batch opens at most.
 const MAX_BATCH: usize = 200;
+/// How many of a batch's calls that have to be served alone are served at once.
+const ALONE_AT_ONCE: usize = 4;
 
 type Reply = Result<Response<CreateWalletResponse>, Status>;
 
@@ -176,13 +179,14 @@ async fn serve(calls: Vec<Call>, pool: &PgPool, max_per_user: u32) {
 }
 
 async fn serve_alone(calls: Vec<Call>, pool: PgPool, max_per_user: u32) {
-    for call in calls {
-        let opened = single::open(&pool, &call.opening, max_per_user).instrument(call.span);
-        drop(
-            call.reply
-                .send(correlation::scope(call.correlation, opened).await),
-        );
-    }
+    let pool = &pool;
+    stream::iter(calls)
+        .for_each_concurrent(ALONE_AT_ONCE, async |call| {
+            let opened = single::open(pool, &call.opening, max_per_user).instrument(call.span);
+            let reply = correlation::scope(call.correlation, opened).await;
+            drop(call.reply.send(reply));
+        })
+        .await;
 }
 
 /// Parts off the calls whose key an earlier one has: they are to find its answer.

@@ -27,14 +27,18 @@ const AT_ONCE: usize = 48;
 /// How many connections the callers share.
 const CONNECTIONS: usize = 8;
 const CHECK_EVERY: u32 = 2_000;
+/// In how many looks in a row nothing is under way when all that callers left
+/// behind is done: between two steps of it one look may see nothing.
+const CALM_LOOKS: u32 = 30;
 /// A small pool, so that a leaked connection would soon be missed.
 const MAX_CONNECTIONS: u32 = 6;
 /// The writers' sessions are not of the pool.
 const WRITERS: i64 = 2;
 /// Leaving is spread over the time that a call takes, from its first poll on.
-const LATEST_LEAVING_US: u64 = 8_000;
+const LATEST_LEAVING_US: u64 = 120_000;
 
-/// Sessions of the service, by what they do.
+/// Sessions of the service, by what they do. `pool` must be of the service's own
+/// role: the server hides from others what a session does.
 async fn sessions(pool: &PgPool, state: &str) -> i64 {
     sqlx::query_scalar(
         "SELECT count(*) FROM pg_stat_activity
@@ -175,29 +179,31 @@ async fn ten_thousand_callers_that_leave_leak_no_connection() {
         left > CALLS / 4,
         "only {left} callers left before their answer"
     );
-    assert!(answered > CALLS / 20, "only {answered} callers stayed");
+    assert!(answered > CALLS / 100, "only {answered} callers stayed");
 
     let result = fixture.ledger().post_one(deposit(&bob, 5)).await;
     applied(&result);
     fixture.verify().await;
 }
 
-/// No session of the service is in a transaction, none is too many, and every one
+/// No session of the service stays in a transaction, none is too many, and every one
 /// of the pool works. What was under way is given a moment, which is shorter
 /// than the time after which the server would end a forgotten transaction itself.
 async fn is_whole(fixture: &Fixture, callers: &Callers) {
-    let owner = &fixture.database.owner;
+    let pool = &fixture.database.pool;
+    let mut calm_looks = 0;
     let settling = eventually("nothing is under way", async || {
-        sessions(owner, "active").await == 0 && sessions(owner, "idle in transaction%").await == 0
+        let is_calm = sessions(pool, "active").await == 0
+            && sessions(pool, "idle in transaction%").await == 0;
+        calm_looks = if is_calm { calm_looks + 1 } else { 0 };
+        calm_looks == CALM_LOOKS
     });
     tokio::time::timeout(Duration::from_secs(6), settling)
         .await
         .expect("no transaction is forgotten");
-    let sessions = sessions(owner, "%").await;
-    assert!(
-        sessions <= i64::from(MAX_CONNECTIONS) + WRITERS,
-        "{sessions} sessions"
-    );
+    let sessions = sessions(pool, "%").await;
+    let limit = i64::from(MAX_CONNECTIONS) + WRITERS;
+    assert!((1..=limit).contains(&sessions), "{sessions} sessions");
     every_connection_works(fixture, callers).await;
 }
 
@@ -216,7 +222,7 @@ async fn every_connection_works(fixture: &Fixture, callers: &Callers) {
         listing.spawn(async move { callers.list().await });
     }
     eventually("every connection waits for the lock", async || {
-        waiting_writers(owner).await == i64::from(MAX_CONNECTIONS)
+        waiting_writers(&fixture.database.pool).await == i64::from(MAX_CONNECTIONS)
     })
     .await;
     locked.rollback().await.expect("released");

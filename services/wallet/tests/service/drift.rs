@@ -1,11 +1,9 @@
 //! Drift: finding it, counting it, mending it.
 
-use bursar_contracts::wallet::v1::{Drift, DriftKind, RebuildStatus};
-use sqlx::AssertSqlSafe;
-
 use crate::bookkeeper::{Bookkeeper, fresh_projections_of, projections_of, without_projector};
 use crate::drift_desk::{drift, edit, projected_wallet};
 use crate::support::uuid_of;
+use bursar_contracts::wallet::v1::{Drift, DriftKind, RebuildStatus};
 
 /// Each way to tamper with what is kept is found and named; a dry run counts it
 /// and changes nothing; a rebuild mends it to the last row.
@@ -119,17 +117,10 @@ async fn a_cursor_that_was_moved_is_mended() {
     let superuser = fixture.database.superuser().await;
     for statement in [
         "UPDATE projection_cursors SET version = 500 WHERE wallet_id = $id",
-        "UPDATE projection_cursors SET version = -3 WHERE wallet_id = $id",
+        "UPDATE projection_cursors SET version = 0, available = 0, held = 0 WHERE wallet_id = $id",
         "DELETE FROM projection_cursors WHERE wallet_id = $id",
     ] {
         let statement = statement.replace("$id", &format!("'{id}'"));
-        if statement.contains("-3") {
-            let refused = sqlx::query(AssertSqlSafe(statement))
-                .execute(&superuser)
-                .await;
-            refused.expect_err("a constraint refuses it");
-            continue;
-        }
         edit(&superuser, &statement).await;
         let found = drift(&books, &wallet).await;
         assert!(found.differences > 0, "{statement}");

@@ -7,6 +7,7 @@ mod bookkeeper;
 mod cached;
 mod cancelled;
 mod contention;
+mod creation;
 mod desk;
 mod drift;
 mod drift_desk;
