@@ -3,6 +3,10 @@
 //! JSON keeps the contract's field names, prints fields that are zero, enums
 //! by name and 64-bit integers as strings. An error of a service becomes
 //! google.rpc.Status in JSON; the descriptors hold the types of its details.
+//!
+//! An RPC that streams `google.api.HttpBody` answers a REST caller with the
+//! bytes themselves as they come, however many. After the first of them an error
+//! can only end the answer, so such a file says itself when it is whole.
 
 use std::collections::BTreeSet;
 use std::path::Path;

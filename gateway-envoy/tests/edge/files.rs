@@ -45,3 +45,23 @@ async fn errors_are_no_files() {
     let anonymous = edge.rest.get(&path).send().await;
     assert_eq!(refusal(&anonymous, 401, 16), "UNAUTHENTICATED");
 }
+
+/// A file that cannot be begun is an error like any other.
+#[tokio::test]
+async fn a_file_that_breaks_at_once_is_an_error() {
+    let edge = Edge::start().await;
+    let answer = statement(&edge, RANGE).header("x-fault-after", "0").send();
+    assert_eq!(refusal(&answer.await, 400, 9), "OVERLOADED");
+}
+
+/// One that breaks later ends where it broke: its status was sent, so the file
+/// itself must say when it is whole.
+#[tokio::test]
+async fn a_file_that_breaks_later_ends_there() {
+    let edge = Edge::start().await;
+    let answer = statement(&edge, RANGE).header("x-fault-after", "2").send();
+    let answer = answer.await;
+    assert_eq!(answer.status, 200, "{:?}", answer.headers);
+    let expected: Vec<u8> = (0..2).flat_map(part).collect();
+    assert!(answer.body.as_bytes() == expected, "the file was changed");
+}

@@ -38,6 +38,8 @@ struct Cast {
     operator: String,
     /// A posting of Ada's that has been signed.
     posting: String,
+    /// An account of hers at the provider.
+    provider_account: String,
 }
 
 impl Cast {
@@ -57,6 +59,7 @@ impl Cast {
         .await;
         Self {
             bobs_wallet: edge.wallet(&bob, "EUR").await,
+            provider_account: provider_account(&edge, &ada).await,
             edge,
             ada,
             bob,
@@ -102,7 +105,7 @@ impl Cast {
             hold: text(&hold["hold"]["hold_id"]),
             grant: text(&grant["grant"]["grant_id"]),
             rebuild: text(&rebuild["rebuild"]["rebuild_id"]),
-            provider_account: self.provider_account().await,
+            provider_account: self.provider_account.clone(),
             posting: self.posting.clone(),
             campaign,
             wallet,
@@ -115,17 +118,18 @@ impl Cast {
         let (edge, key) = (&self.edge, new_key());
         edge.pay(&path, &self.operator, &key, body).await.ok()
     }
+}
 
-    /// An account of another wallet of Ada's, so that one may be asked for.
-    async fn provider_account(&self) -> String {
-        let wallet = self.edge.wallet(&self.ada, "EUR").await;
-        let path = format!("/api/v1/wallet/wallets/{wallet}/provider-accounts");
-        let holder = json!({"account_holder": {
-            "first_name": "Ada", "last_name": "Lovelace", "phone_number": "08012345678",
-        }});
-        let asked = self.edge.post(&path, &self.ada.token, &holder).await.ok();
-        text(&asked["provider_account"]["provider_account_id"])
-    }
+/// An account at the provider, of another wallet than those that are called
+/// with: each has one at most.
+async fn provider_account(edge: &Edge, ada: &Person) -> String {
+    let wallet = edge.wallet(ada, "EUR").await;
+    let path = format!("/api/v1/wallet/wallets/{wallet}/provider-accounts");
+    let holder = json!({"account_holder": {
+        "first_name": "Ada", "last_name": "Lovelace", "phone_number": "08012345678",
+    }});
+    let asked = edge.post(&path, &ada.token, &holder).await.ok();
+    text(&asked["provider_account"]["provider_account_id"])
 }
 
 /// A request of any RPC that keeps its bounds and names the owner's things.

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use bursar_status::StatusBuilder;
 use prost::Message;
 use prost_protovalidate::{ValidationError, Violation};
-use tonic::codec::{Codec, DecodeBuf, Decoder};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
 use tonic::{Code, Status};
 use tonic_prost::{ProstCodec, ProstEncoder};
 
@@ -17,6 +17,11 @@ use crate::r#type::v1::ErrorReason;
 
 /// How many violations an answer names at most.
 const MAX_VIOLATIONS: usize = 20;
+
+/// How large a message's buffer is at first, and how much of a stream of messages
+/// is gathered before it is sent.
+const BUFFER_BYTES: usize = 1_000;
+const YIELD_BYTES: usize = 32 * 1024;
 
 /// A message that can say whether it keeps the bounds of the contract. What
 /// the build writes checks requests, and lets responses pass.
@@ -46,7 +51,7 @@ where
     type Decoder = CheckedDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstCodec::<T, U>::default().encoder()
+        ProstCodec::<T, U>::raw_encoder(buffers())
     }
 
     fn decoder(&mut self) -> Self::Decoder {
@@ -62,6 +67,10 @@ impl<U: Message + Default + Checked> Decoder for CheckedDecoder<U> {
     type Item = U;
     type Error = Status;
 
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
+    }
+
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         let message = U::decode(buffer).map_err(|error| {
             Status::from(
@@ -76,6 +85,13 @@ impl<U: Message + Default + Checked> Decoder for CheckedDecoder<U> {
         message.check().map_err(|error| invalid(&error))?;
         Ok(Some(message))
     }
+}
+
+/// Each call has two buffers from its start. The library's 8 KiB are more than
+/// the allocator keeps at hand, and nearly all messages fit a tenth of them;
+/// longer ones grow their buffer.
+fn buffers() -> BufferSettings {
+    BufferSettings::new(BUFFER_BYTES, YIELD_BYTES)
 }
 
 /// What is wrong with a field. Some rules come without words of their own.

@@ -35,8 +35,10 @@ mod wallet;
 pub use self::report::Report;
 pub use self::settings::Settings;
 
-/// What PostgreSQL may keep in memory: room for the large set of wallets.
-const SHARED_BUFFERS: &str = "4GB";
+/// What this PostgreSQL has besides the settings of every mesh: memory for the
+/// large set of wallets, and log files that are used again instead of being made
+/// anew, as on a server that has run for a while.
+const POSTGRES: [(&str, &str); 2] = [("shared_buffers", "4GB"), ("min_wal_size", "4GB")];
 
 /// Runs the benchmark, writes `target/bench/report.json` and a table to `out`.
 ///
@@ -53,7 +55,9 @@ pub async fn run(settings: &Settings, out: &mut impl Write) -> anyhow::Result<Re
         settings.estimate().as_secs().div_ceil(60)
     )?;
     let options = MeshOptions {
-        postgres: vec![("shared_buffers".to_owned(), SHARED_BUFFERS.to_owned())],
+        postgres: POSTGRES
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
         ..MeshOptions::servers()
     };
     let mesh = Mesh::start(options, |_| {}).await?;

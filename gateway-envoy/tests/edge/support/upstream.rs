@@ -4,6 +4,7 @@
 
 mod history;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,6 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use bursar_contracts::policy::{self, pool};
 use bursar_contracts::transaction::v1 as transaction;
 use bursar_contracts::transaction::v1::transaction_service_server::{
     TransactionService, TransactionServiceServer,
@@ -25,8 +25,9 @@ use bursar_contracts::wallet::v1::history_service_server::HistoryServiceServer;
 use bursar_contracts::wallet::v1::wallet_service_server::{WalletService, WalletServiceServer};
 use bursar_status::StatusBuilder;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -185,7 +186,7 @@ async fn callback(
 }
 
 /// The answer of an RPC that this test does not play.
-async fn empty_answer(uri: Uri, headers: HeaderMap) -> impl IntoResponse {
+async fn empty_answer(headers: HeaderMap) -> impl IntoResponse {
     let mut answer = HeaderMap::new();
     repeat(&headers, &mut answer);
     answer.insert("content-type", HeaderValue::from_static("application/grpc"));
@@ -193,26 +194,15 @@ async fn empty_answer(uri: Uri, headers: HeaderMap) -> impl IntoResponse {
         http::HeaderName::from_static("grpc-status"),
         HeaderValue::from_static("0"),
     )]);
-    let message: &[u8] = if streams_files(uri.path()) {
-        // A part is never without its file, here an empty one as field 1.
-        &[0, 0, 0, 0, 2, 0x0a, 0]
-    } else {
-        &[0; 5]
-    };
-    let body = Full::new(Bytes::from_static(message));
+    // As tonic does it: without a length, which would be another one by REST.
+    let frames = [
+        Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[0; 5]))),
+        Ok(Frame::trailers(ok)),
+    ];
     (
         answer,
-        Body::new(body.with_trailers(async move { Some(Ok(ok)) })),
+        Body::new(StreamBody::new(tokio_stream::iter(frames))),
     )
-}
-
-/// Whether the RPC of this path answers with the parts of a file.
-fn streams_files(path: &str) -> bool {
-    let mut methods = pool().services().flat_map(|service| {
-        let methods: Vec<_> = service.methods().collect();
-        methods
-    });
-    methods.any(|method| policy::path_of(&method) == path && method.is_server_streaming())
 }
 
 fn repeat(from: &HeaderMap, to: &mut HeaderMap) {

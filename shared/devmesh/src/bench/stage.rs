@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -27,6 +28,11 @@ const BARE: &str = "wallet_bare";
 const MANY: &str = "wallet_many";
 /// The reference's database.
 const REFERENCE: &str = "reference";
+
+/// How long the services may take to publish what a measurement left behind, and
+/// how often that is looked at.
+const SETTLING: Duration = Duration::from_secs(60);
+const SETTLING_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The stage.
 pub(super) struct Stage {
@@ -119,6 +125,9 @@ impl Stage {
             let owner = url(&databases, MANY, "owner");
             seed::wallets(&owner, settings.many_wallets).await?;
         }
+        let mut server = databases.connect().await?;
+        sqlx::query("CHECKPOINT").execute(&mut server).await?;
+        server.close().await?;
         Ok(Self {
             tools,
             driver,
@@ -159,6 +168,34 @@ impl Stage {
         let mut server = self.databases.connect().await?;
         let count = sqlx::query_scalar(sql).fetch_one(&mut server).await?;
         server.close().await?;
+        Ok(count)
+    }
+
+    /// Waits until the services have published what was written so far, so that
+    /// one measurement does not pay for another. Returns how many events waited.
+    pub(super) async fn settle(&self) -> anyhow::Result<i64> {
+        let mut waited = None;
+        let start = Instant::now();
+        loop {
+            let mut waiting = self.unpublished(USUAL).await?;
+            if self.many.is_some() {
+                waiting += self.unpublished(MANY).await?;
+            }
+            let first = *waited.get_or_insert(waiting);
+            if waiting == 0 || start.elapsed() > SETTLING {
+                return Ok(first);
+            }
+            tokio::time::sleep(SETTLING_INTERVAL).await;
+        }
+    }
+
+    async fn unpublished(&self, database: &str) -> anyhow::Result<i64> {
+        let mut connection =
+            PgConnection::connect(&url(&self.databases, database, "owner")).await?;
+        let sql = "SELECT (SELECT count(*) FROM outbox)
+            + (SELECT coalesce(sum(events), 0) FROM outbox_batches)";
+        let count = sqlx::query_scalar(sql).fetch_one(&mut connection).await?;
+        connection.close().await?;
         Ok(count)
     }
 

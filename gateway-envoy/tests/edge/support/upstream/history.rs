@@ -11,6 +11,7 @@ use bursar_contracts::wallet::v1::{
     ListWalletMonthsRequest, ListWalletMonthsResponse,
 };
 use tokio_stream::Stream;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use super::Played;
@@ -30,6 +31,12 @@ pub(crate) fn part(number: usize) -> Vec<u8> {
     text.truncate(PART_BYTES - 2);
     text.extend(b"\r\n");
     text
+}
+
+/// After how many parts the file is to break, if it is.
+fn parts_before_fault(metadata: &MetadataMap) -> Option<usize> {
+    let told = metadata.get("x-fault-after")?;
+    Some(told.to_str().unwrap().parse().unwrap())
 }
 
 #[tonic::async_trait]
@@ -69,7 +76,13 @@ impl HistoryService for Played {
             };
             Ok(ExportStatementResponse { file: Some(file) })
         });
-        let parts: Parts = Box::pin(tokio_stream::iter(parts));
+        let parts: Parts = match parts_before_fault(request.metadata()) {
+            None => Box::pin(tokio_stream::iter(parts)),
+            Some(whole) => {
+                let fault = std::iter::once_with(|| Err(super::refusal()));
+                Box::pin(tokio_stream::iter(parts.take(whole).chain(fault)))
+            }
+        };
         self.answer(request.metadata(), parts).await
     }
 

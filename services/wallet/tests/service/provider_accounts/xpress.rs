@@ -40,6 +40,9 @@ pub(super) struct Books {
     pub(super) faults: VecDeque<Fault>,
     /// How often tokens were got; they are numbered by it.
     session: u32,
+    /// The number of the last tokens that have run out; every sign-in has tokens
+    /// of its own, and those of another one stay good.
+    expired_through: u32,
     /// Whether tokens can be renewed without signing in again.
     pub(super) cannot_renew: bool,
     /// Whether customers are shown without their metadata.
@@ -79,10 +82,11 @@ impl Xpress {
 
     /// Lets the tokens run out.
     pub(super) fn expire(&self) {
-        self.books().session += 1;
+        let mut books = self.books();
+        books.expired_through = books.session;
     }
 
-    /// Counts a call, and refuses it without the tokens of the session.
+    /// Counts a call, and refuses it without the tokens of a sign-in.
     fn enter(
         &self,
         name: &'static str,
@@ -90,11 +94,15 @@ impl Xpress {
     ) -> Result<MutexGuard<'_, Books>, Response> {
         let mut books = self.books();
         *books.calls.entry(name).or_default() += 1;
-        let is = |header: &str, kind: &str| {
-            let wanted = format!("{kind}-{}", books.session);
-            headers.get(header).and_then(|value| value.to_str().ok()) == Some(wanted.as_str())
+        let number = |header: &str, kind: &str| -> Option<u32> {
+            let text = headers.get(header)?.to_str().ok()?;
+            text.strip_prefix(kind)?.parse().ok()
         };
-        if is("x-access-token", "access") && is("x-refresh-token", "refresh") {
+        let good = books.expired_through + 1..=books.session;
+        let access = number("x-access-token", "access-");
+        if access.is_some_and(|access| good.contains(&access))
+            && access == number("x-refresh-token", "refresh-")
+        {
             Ok(books)
         } else {
             Err(refuse(StatusCode::UNAUTHORIZED, "Unauthorized"))
