@@ -100,7 +100,7 @@ async fn granted_money_is_for_spending_only() {
     let (edge, ada, wallet) = (&counter.edge, &counter.ada, &counter.wallet);
     let body = json!({"wallet_id": wallet, "amount": eur(101), "provider": "sandbox"});
     let path = "/api/v1/transactions/withdrawals";
-    let withdrawal = edge.pay(path, &ada.token, &new_key(), &body).await;
+    let withdrawal = edge.pay_until_answered(path, &ada.token, &body).await;
     refused(&withdrawal, 400, "INSUFFICIENT_FUNDS");
     let hold = counter.try_place(&json!({"amount": eur(101)})).await;
     refused(&hold, 400, "INSUFFICIENT_FUNDS");

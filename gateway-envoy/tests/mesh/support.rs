@@ -177,15 +177,9 @@ impl Edge {
     pub(crate) async fn funded(&self, person: &Person, minor: i64) -> String {
         let wallet = self.wallet(person, "EUR").await;
         let body = json!({"wallet_id": wallet, "amount": eur(minor), "provider": "sandbox"});
-        let paid = self
-            .pay(
-                "/api/v1/transactions/deposits",
-                &person.token,
-                &new_key(),
-                &body,
-            )
-            .await
-            .ok();
+        let path = "/api/v1/transactions/deposits";
+        let paid = self.pay_until_answered(path, &person.token, &body).await;
+        let paid = paid.ok();
         assert_eq!(
             paid["transaction"]["state"], "TRANSACTION_STATE_COMPLETED",
             "{paid:#}"
@@ -211,7 +205,7 @@ impl Edge {
         buckets(&found["balance"])
     }
 
-    /// Transfers euros by the transaction service.
+    /// Transfers euros by the transaction service, which other tests may keep busy.
     pub(crate) async fn transfer(
         &self,
         person: &Person,
@@ -221,7 +215,7 @@ impl Edge {
     ) -> Answer {
         let path = "/api/v1/transactions/transfers";
         let body = transfer(from, to, minor);
-        self.pay(path, &person.token, &new_key(), &body).await
+        self.pay_until_answered(path, &person.token, &body).await
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::grpc;
 use crate::holds::{Counter, reason};
-use crate::support::{Answer, Edge, eur, new_key, refused, text};
+use crate::support::{Answer, Edge, eur, refused, text};
 
 const DEPOSITS: &str = "/api/v1/transactions/deposits";
 
@@ -36,7 +36,7 @@ async fn a_frozen_wallet_pays_nothing() {
     refused(&transfer, 400, "WALLET_FROZEN");
     let body = json!({"wallet_id": wallet, "amount": eur(10), "provider": "sandbox"});
     let path = "/api/v1/transactions/withdrawals";
-    let withdrawal = edge.pay(path, &ada.token, &new_key(), &body).await;
+    let withdrawal = edge.pay_until_answered(path, &ada.token, &body).await;
     refused(&withdrawal, 400, "WALLET_FROZEN");
     let hold = counter.try_place(&json!({"amount": eur(10)})).await;
     refused(&hold, 400, "WALLET_FROZEN");
@@ -44,7 +44,9 @@ async fn a_frozen_wallet_pays_nothing() {
     let close = edge.post(&close, &ada.token, &json!({})).await;
     assert_eq!(close.status, 400, "{:#}", close.json);
 
-    edge.pay(DEPOSITS, &ada.token, &new_key(), &body).await.ok();
+    edge.pay_until_answered(DEPOSITS, &ada.token, &body)
+        .await
+        .ok();
     // What was set aside before is still the shop's to take.
     let body = json!({"to_wallet_id": counter.till});
     let id = text(&placed["hold_id"]);
@@ -81,7 +83,7 @@ async fn only_an_empty_wallet_closes() {
     assert_eq!(closed["wallet"]["status"], "WALLET_STATUS_CLOSED");
     assert_eq!(close().await.ok(), closed, "closing again changes nothing");
     let body = json!({"wallet_id": wallet, "amount": eur(1), "provider": "sandbox"});
-    let deposit = edge.pay(DEPOSITS, &ada.token, &new_key(), &body).await;
+    let deposit = edge.pay_until_answered(DEPOSITS, &ada.token, &body).await;
     refused(&deposit, 400, "WALLET_CLOSED");
     let frozen = set_frozen(edge, &counter.operator, wallet, "freeze").await;
     refused(&frozen, 400, "WALLET_CLOSED");

@@ -60,7 +60,7 @@ async fn fighting_writers_are_published_in_order() {
                 let chosen: Vec<Uuid> = ids
                     .iter()
                     .enumerate()
-                    .filter(|(at, _)| (at * 7 + round * 3 + writer) % 4 == 0)
+                    .filter(|(at, _)| (at * 7 + round * 3 + writer).is_multiple_of(4))
                     .map(|(_, &id)| id)
                     .collect();
                 let mut transaction = fixture.pool.begin().await.unwrap();

@@ -57,17 +57,20 @@ fn expected_net(transaction: &Transaction) -> Vec<String> {
     net
 }
 
-/// The effect of every transaction that has postings, by id.
+/// The effect of every transaction that has postings, by id. What wallet does by
+/// itself is of none. To a transaction it is all one from which of the payer's
+/// spendable money it was paid, so bonus money counts as available.
 pub(super) fn effects(
     connection: &mut PgConnection,
 ) -> impl Stream<Item = sqlx::Result<Effect>> + '_ {
     sqlx::query_as(
         r#"
 WITH nets AS (
-    SELECT postings.transaction_id, entries.wallet_id, entries.bucket, entries.currency,
-           sum(entries.amount) AS change
+    SELECT postings.transaction_id, entries.wallet_id,
+           CASE entries.bucket WHEN 'bonus' THEN 'available' ELSE entries.bucket END AS bucket,
+           entries.currency, sum(entries.amount) AS change
     FROM entries
-    JOIN postings ON postings.id = entries.posting_id
+    JOIN postings ON postings.id = entries.posting_id AND postings.transaction_id IS NOT NULL
     JOIN wallets ON wallets.id = entries.wallet_id AND wallets.owner_user_id IS NOT NULL
     GROUP BY 1, 2, 3, 4
     HAVING sum(entries.amount) <> 0
@@ -83,6 +86,7 @@ WITH nets AS (
            count(*) FILTER (WHERE kind IN ('transfer', 'deposit', 'hold_capture'))
                AS final_postings
     FROM postings
+    WHERE transaction_id IS NOT NULL
     GROUP BY transaction_id
 )
 SELECT transaction_id, final_postings, coalesce(net, '{}') AS net
@@ -104,7 +108,9 @@ pub(super) async fn effect(
 WITH own AS MATERIALIZED (
     SELECT id, kind FROM postings WHERE transaction_id = $1
 ), nets AS (
-    SELECT entries.wallet_id, entries.bucket, entries.currency, sum(entries.amount) AS change
+    SELECT entries.wallet_id,
+           CASE entries.bucket WHEN 'bonus' THEN 'available' ELSE entries.bucket END AS bucket,
+           entries.currency, sum(entries.amount) AS change
     FROM entries
     JOIN own ON own.id = entries.posting_id
     JOIN wallets ON wallets.id = entries.wallet_id AND wallets.owner_user_id IS NOT NULL
