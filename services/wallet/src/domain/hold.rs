@@ -190,8 +190,11 @@ fn changeable<'a>(
     if hold.transaction != posting.transaction {
         return Err(RejectionReason::HoldManaged.whole());
     }
+    let is_capture = matches!(step.action, HoldAction::Capture | HoldAction::CaptureFinal);
     match hold.status {
         HoldStatus::Active => Ok(hold),
+        // The same answer before and after its money was given back.
+        HoldStatus::Expired if is_capture => Err(RejectionReason::HoldExpired.whole()),
         HoldStatus::Captured | HoldStatus::Voided | HoldStatus::Expired => {
             Err(RejectionReason::HoldNotActive.whole())
         }

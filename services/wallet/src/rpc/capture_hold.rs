@@ -9,6 +9,7 @@ use super::Holds;
 use super::hold::Poster;
 use super::once::{Call, once};
 use crate::contract::hold::{self, WantedCapture};
+use crate::domain::hold::HoldStatus;
 use crate::domain::hold_order::{self, Capture, Frame};
 use crate::domain::posting::{Posting, RejectionReason};
 use crate::error::Error;
@@ -44,6 +45,12 @@ fn posting(frame: Frame, held: &HeldMoney, wanted: &WantedCapture) -> Result<Pos
         return Err(Error::FieldInvalid {
             field: "to_wallet_id",
             description: "must be another wallet than the hold's",
+        });
+    }
+    if held.hold.status == HoldStatus::Expired {
+        return Err(Error::Rejected {
+            reason: RejectionReason::HoldExpired,
+            wallet: Some(held.hold.wallet),
         });
     }
     let (amount, currency) = match wanted.amount {

@@ -127,10 +127,9 @@ impl Poster {
 fn check_changeable(held: &HeldMoney) -> Result<(), Error> {
     let reason = match held.hold.status {
         _ if held.hold.transaction.is_some() => RejectionReason::HoldManaged,
-        HoldStatus::Active => return Ok(()),
-        HoldStatus::Captured | HoldStatus::Voided | HoldStatus::Expired => {
-            RejectionReason::HoldNotActive
-        }
+        // What becomes of an expired one depends on what is done to it.
+        HoldStatus::Active | HoldStatus::Expired => return Ok(()),
+        HoldStatus::Captured | HoldStatus::Voided => RejectionReason::HoldNotActive,
     };
     Err(Error::Rejected {
         reason,

@@ -75,7 +75,7 @@ async fn holds_expire() {
     let balance = fixture.balance(&guest).await;
     assert_eq!((balance.available_minor, balance.held_minor), (60, 20));
     let again = desk.capture(capture(&hold, Some(1), &hotel)).await;
-    assert_eq!(reason(&again.expect_err("over")), "HOLD_NOT_ACTIVE");
+    assert_eq!(reason(&again.expect_err("over")), "HOLD_EXPIRED");
     let (kind, actor): (String, String) = sqlx::query_as(
         "SELECT kind, actor FROM event_log WHERE aggregate_id = $1 ORDER BY version DESC LIMIT 1",
     )

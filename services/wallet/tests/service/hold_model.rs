@@ -99,8 +99,10 @@ impl Model {
         is_final: bool,
     ) -> Result<(), &'static str> {
         let hold = &mut self.holds[hold];
-        if hold.status != HoldStatus::Active {
-            return Err("HOLD_NOT_ACTIVE");
+        match hold.status {
+            HoldStatus::Active => {}
+            HoldStatus::Expired => return Err("HOLD_EXPIRED"),
+            _ => return Err("HOLD_NOT_ACTIVE"),
         }
         let remaining = hold.remaining();
         let taken = amount.unwrap_or(remaining);

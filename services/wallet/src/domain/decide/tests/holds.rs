@@ -142,9 +142,13 @@ fn expired_holds_are_not_captured() {
         Err(RejectionReason::HoldExpired.whole())
     );
     let expired = decide(&book, &expire, expires_at).expect("its time is over");
+    let after = expired.hold.clone().expect("a hold").after;
+    assert_eq!(after.status, HoldStatus::Expired);
+    let mut later = book.clone();
+    drop(later.apply(&expired));
     assert_eq!(
-        expired.hold.expect("a hold").after.status,
-        HoldStatus::Expired
+        decide(&later, &capture, expires_at),
+        Err(RejectionReason::HoldExpired.whole())
     );
 }
 
