@@ -118,9 +118,12 @@ impl Openings {
             span: Span::current(),
             reply,
         };
-        let gone = |_| Status::from(Error::Database(sqlx::Error::WorkerCrashed));
-        self.0.send(call).await.map_err(|error| gone(drop(error)))?;
-        answer.await.map_err(|error| gone(drop(error)))?
+        // The writer went down, with what it was about to open.
+        let gone = || Status::from(Error::Database(sqlx::Error::WorkerCrashed));
+        if self.0.send(call).await.is_err() {
+            return Err(gone());
+        }
+        answer.await.unwrap_or_else(|_| Err(gone()))
     }
 }
 
