@@ -97,6 +97,9 @@ pub(crate) fn metrics() -> anyhow::Result<PrometheusHandle> {
 
 /// Makes the trace of the incoming headers the span's parent.
 pub(crate) fn set_parent(span: &Span, headers: &HeaderMap) {
+    if !headers.contains_key("traceparent") {
+        return;
+    }
     let context = TraceContextPropagator::new().extract(&Incoming(headers));
     // Without a trace exporter there is no layer that could take the parent.
     let _ = span.set_parent(context);

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
 use bursar_contracts::policy;
 use bursar_contracts::r#type::v1::ErrorReason;
@@ -13,17 +12,17 @@ use bursar_status::StatusBuilder;
 use tokio::sync::Semaphore;
 use tonic::Code;
 
-pub(crate) async fn layer(
-    State(permits): State<Arc<Semaphore>>,
+pub(super) async fn around<F: Future<Output = Response>>(
+    permits: Arc<Semaphore>,
     request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     // Health checks and reflection are not ours to refuse.
     if policy::of(request.uri().path()).is_none() {
-        return next.run(request).await;
+        return next(request).await;
     }
     match permits.try_acquire() {
-        Ok(_permit) => next.run(request).await,
+        Ok(_permit) => next(request).await,
         Err(_) => super::refuse(
             StatusBuilder::new(
                 Code::ResourceExhausted,

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::Response;
 use bursar_contracts::policy;
 use bursar_contracts::r#type::v1::ErrorReason;
@@ -14,9 +13,12 @@ use tonic::Code;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline(pub(crate) Instant);
 
-pub(crate) async fn layer(mut request: Request, next: Next) -> Response {
+pub(super) async fn around<F: Future<Output = Response>>(
+    mut request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let Some(policy) = policy::of(request.uri().path()) else {
-        return next.run(request).await;
+        return next(request).await;
     };
     let allowed = Duration::from_millis(u64::from(policy.deadline_ms));
     let asked = request
@@ -26,7 +28,7 @@ pub(crate) async fn layer(mut request: Request, next: Next) -> Response {
         .and_then(parse_timeout);
     let deadline = Instant::now() + asked.map_or(allowed, |asked| asked.min(allowed));
     request.extensions_mut().insert(Deadline(deadline));
-    match tokio::time::timeout_at(deadline.into(), next.run(request)).await {
+    match tokio::time::timeout_at(deadline.into(), next(request)).await {
         Ok(response) => response,
         Err(_) => super::refuse(
             StatusBuilder::new(

@@ -14,7 +14,9 @@ pub(crate) mod scope;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use bursar_auth::Authorizer;
 use tokio::sync::Semaphore;
 use tonic::Status;
@@ -29,18 +31,22 @@ pub(crate) struct Stack {
     pub(crate) permits: Arc<Semaphore>,
 }
 
-/// Wraps a service's routes. The last layer added is the outermost.
+/// Wraps a service's routes.
 pub(crate) fn wrap(routes: Routes, stack: &Stack) -> Routes {
     let router: Router = routes
         .into_axum_router()
-        .layer(from_fn_with_state(stack.clone(), permission::layer))
-        .layer(from_fn(deadline::layer))
-        .layer(from_fn_with_state(
-            Arc::clone(&stack.permits),
-            admission::layer,
-        ))
-        .layer(from_fn(observe::layer));
+        .layer(from_fn_with_state(stack.clone(), around));
     Routes::from(router)
+}
+
+/// The stack, from the outside in. It is one layer of the router: every layer of
+/// the router clones and boxes all that is within it for each call.
+async fn around(State(stack): State<Stack>, request: Request, next: Next) -> Response {
+    let permits = Arc::clone(&stack.permits);
+    let permitted = move |request| permission::around(stack, request, next);
+    let in_time = move |request| deadline::around(request, permitted);
+    let admitted = move |request| admission::around(permits, request, in_time);
+    observe::around(request, admitted).await
 }
 
 /// A refusal as the HTTP response of a gRPC call.

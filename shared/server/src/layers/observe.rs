@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::Response;
+use bursar_contracts::policy;
 use bursar_contracts::r#type::v1::ErrorReason;
 use bursar_status::StatusBuilder;
 use bursar_status::correlation::{self, CorrelationId, HEADER};
@@ -17,7 +17,10 @@ use tracing::Instrument;
 
 use crate::telemetry;
 
-pub(crate) async fn layer(request: Request, next: Next) -> Response {
+pub(super) async fn around<F: Future<Output = Response>>(
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let id = request
         .headers()
         .get(HEADER)
@@ -33,7 +36,8 @@ pub(crate) async fn layer(request: Request, next: Next) -> Response {
         correlation_id = id.as_str(),
     );
     telemetry::set_parent(&span, request.headers());
-    let call = observed(path, request, next).instrument(span);
+    let method = policy::lookup(&path).map_or("other", |(method, _)| method);
+    let call = observed(method, next(request)).instrument(span);
     let mut response = correlation::scope(id.clone(), call).await;
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(HEADER, value);
@@ -41,9 +45,9 @@ pub(crate) async fn layer(request: Request, next: Next) -> Response {
     response
 }
 
-async fn observed(path: String, request: Request, next: Next) -> Response {
+async fn observed(method: &'static str, call: impl Future<Output = Response>) -> Response {
     let started = Instant::now();
-    let response = AssertUnwindSafe(next.run(request))
+    let response = AssertUnwindSafe(call)
         .catch_unwind()
         .await
         .unwrap_or_else(|_| {
@@ -54,11 +58,36 @@ async fn observed(path: String, request: Request, next: Next) -> Response {
         log_failure(&status);
         status.code()
     });
-    let known = bursar_contracts::policy::of(&path).is_some();
-    let method = if known { path } else { "other".to_owned() };
-    let labels = [("method", method), ("code", format!("{code:?}"))];
-    metrics::histogram!("bursar_rpc_duration_seconds", &labels).record(started.elapsed());
+    metrics::histogram!(
+        "bursar_rpc_duration_seconds",
+        "method" => method,
+        "code" => name(code),
+    )
+    .record(started.elapsed());
     response
+}
+
+/// The name of a code, as metrics have it.
+fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "Ok",
+        Code::Cancelled => "Cancelled",
+        Code::Unknown => "Unknown",
+        Code::InvalidArgument => "InvalidArgument",
+        Code::DeadlineExceeded => "DeadlineExceeded",
+        Code::NotFound => "NotFound",
+        Code::AlreadyExists => "AlreadyExists",
+        Code::PermissionDenied => "PermissionDenied",
+        Code::ResourceExhausted => "ResourceExhausted",
+        Code::FailedPrecondition => "FailedPrecondition",
+        Code::Aborted => "Aborted",
+        Code::OutOfRange => "OutOfRange",
+        Code::Unimplemented => "Unimplemented",
+        Code::Internal => "Internal",
+        Code::Unavailable => "Unavailable",
+        Code::DataLoss => "DataLoss",
+        Code::Unauthenticated => "Unauthenticated",
+    }
 }
 
 /// One line a failure. Internal errors were logged with their cause where they

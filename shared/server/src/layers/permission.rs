@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use bursar_aip::idempotency::{self, Key};
@@ -21,14 +21,10 @@ use crate::detached::now;
 /// The metadata that carries an idempotency key.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-pub(crate) async fn layer(
-    State(stack): State<Stack>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let path = request.uri().path().to_owned();
+pub(super) async fn around(stack: Stack, mut request: Request, next: Next) -> Response {
     let deadline = request.extensions().get::<Deadline>().copied();
-    match settle(&stack, &path, request.headers(), deadline).await {
+    let settled = settle(&stack, request.uri().path(), request.headers(), deadline);
+    match settled.await {
         Ok(None) => next.run(request).await,
         Ok(Some(context)) => {
             let user_token = match context.caller.subject {
