@@ -1,14 +1,15 @@
 //! Account numbers.
 
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
-use uuid::Uuid;
+use uuid::{Uuid, uuid};
 
 use super::RequestInvalid;
 use super::movement::{is_currency, is_reference};
 
 /// The longest name of a holder, in characters.
 const MAX_HOLDER_LEN: usize = 201;
+/// The namespace in which references become numbers.
+const NUMBERS: Uuid = uuid!("2c0be0a5-8f0e-4d0c-9a57-0d7f5d1f9b1e");
 /// How many numbers a reference may try: two references may come to the same.
 const CANDIDATES: u8 = 8;
 
@@ -65,12 +66,11 @@ impl NewAccount {
     /// the same ones for a reference.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = String> {
         (0..CANDIDATES).map(|attempt| {
-            let digest = Sha256::new()
-                .chain_update(&self.reference)
-                .chain_update([attempt])
-                .finalize();
+            let name = format!("{}/{attempt}", self.reference);
+            let hash = Uuid::new_v5(&NUMBERS, name.as_bytes()).into_bytes();
             let mut digits = vec![9];
-            digits.extend(digest.iter().take(8).map(|byte| byte % 10));
+            // Eight bytes in which there is neither version nor variant.
+            digits.extend(hash[9..].iter().chain(&hash[..1]).map(|byte| byte % 10));
             digits.push(check_digit(&digits));
             digits
                 .into_iter()
