@@ -32,7 +32,7 @@ struct Directory(PathBuf);
 impl Directory {
     fn new() -> Self {
         let path = std::env::temp_dir().join(format!("bursar-crash-{}", Uuid::now_v7()));
-        fs::create_dir(&path).unwrap();
+        fs::create_dir(&path).expect("a directory is made");
         Self(path)
     }
 
@@ -48,7 +48,7 @@ impl Drop for Directory {
 }
 
 fn start(directory: &Path, plan: Option<&str>) -> Child {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut command = Command::new(std::env::current_exe().expect("a program"));
     command
         .args(["--exact", "body"])
         .env(OUTPUT, directory.join("output"))
@@ -59,7 +59,7 @@ fn start(directory: &Path, plan: Option<&str>) -> Child {
     if let Some(plan) = plan {
         command.env(PLAN_VARIABLE, plan);
     }
-    command.spawn().unwrap()
+    command.spawn().expect("it starts")
 }
 
 /// Without a plan nothing happens but that the points are noted, once each.
@@ -115,6 +115,7 @@ fn a_plan_that_cannot_be_read_is_an_error() {
 }
 
 /// A stopped process waits at the point, and goes on from there.
+#[expect(clippy::zombie_processes, reason = "waitpid waits for it")]
 #[test]
 fn a_stopped_process_goes_on() {
     let directory = Directory::new();

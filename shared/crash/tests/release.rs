@@ -21,7 +21,7 @@ fn compile(options: &[&str]) -> String {
         .args(options)
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lib.rs"))
         .output()
-        .unwrap();
+        .expect("the compiler runs");
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 

@@ -73,6 +73,10 @@ pub fn decide_call(
     Decided { outcomes, applied }
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for a moment on the stack; a box would be an allocation a posting"
+)]
 enum Decision {
     New(Applied),
     Known(Recorded),

@@ -207,13 +207,21 @@ mod tests {
 
     use super::*;
 
+    /// An error with its code, its reason and its metadata.
+    type Case = (
+        BonusError,
+        Code,
+        &'static str,
+        &'static [(&'static str, &'static str)],
+    );
+
     /// Every error has its code, its reason and what its caller needs to act on.
     #[test]
     fn errors_have_their_reasons() {
         use Code::{Aborted, FailedPrecondition as Unmet, InvalidArgument, NotFound};
         let from = datetime!(2026-03-01 12:00 UTC);
         let active = GrantStatus::Active;
-        let cases: [(BonusError, Code, &str, &[(&str, &str)]); 15] = [
+        let cases: [Case; 15] = [
             (
                 BonusError::CampaignNotFound,
                 NotFound,

@@ -87,6 +87,10 @@ impl Xpress {
     }
 
     /// Counts a call, and refuses it without the tokens of a sign-in.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the refusal is the answer, which the caller passes on"
+    )]
     fn enter(
         &self,
         name: &'static str,
