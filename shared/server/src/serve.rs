@@ -15,10 +15,10 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 use crate::config::{Config, Environment};
 use crate::definition::{Assembly, Definition, Job, Start};
@@ -279,17 +279,16 @@ async fn serve_grpc(
     ));
     let shutdown = start.shutdown.clone();
     let routes = layers::wrap(routes, &stack);
+    // The server's own setting reaches only sockets that it opens itself. Without
+    // it an answer's last frame waits for the client's delayed acknowledgement.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     tasks.spawn(async move {
         Server::builder()
-            .tcp_nodelay(true)
             .max_concurrent_streams(MAX_STREAMS)
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
             .add_routes(routes)
-            .serve_with_incoming_shutdown(
-                TcpListenerStream::new(listener),
-                shutdown.cancelled_owned(),
-            )
+            .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
             .await
             .context("serving gRPC")
     });
