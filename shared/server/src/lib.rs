@@ -24,6 +24,11 @@ mod reads;
 mod serve;
 mod telemetry;
 
+/// Every service's allocator. A call is some hundred short-lived allocations, made
+/// on one thread and often freed on another, where the C library's is slow.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub use bursar_crash::crash_point;
 pub use cli::{ExtraCommand, Extras, main, main_with};
 pub use config::{Config, Environment};
