@@ -7,6 +7,8 @@ use bursar_server::Start;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::domain::FeeRule;
+
 /// What is read from `BURSAR_SANDBOX_*`.
 #[derive(Clone, Debug, Deserialize)]
 struct Environment {
@@ -15,10 +17,18 @@ struct Environment {
     sandbox_callback_secret: Option<SecretString>,
     #[serde(default = "default_callback_retry_ms")]
     sandbox_callback_retry_ms: u64,
+    #[serde(default = "default_fee_basis_points")]
+    sandbox_fee_basis_points: u16,
+    #[serde(default)]
+    sandbox_fee_fixed_minor: u32,
 }
 
 fn default_callback_retry_ms() -> u64 {
     1000
+}
+
+fn default_fee_basis_points() -> u16 {
+    150
 }
 
 /// The settings, checked.
@@ -28,6 +38,8 @@ pub(crate) struct Settings {
     pub api_key: SecretString,
     /// Where notices go; without it none are made.
     pub callbacks: Option<CallbackSettings>,
+    /// What the provider keeps for itself.
+    pub fees: FeeRule,
 }
 
 /// Where and how notices are sent.
@@ -61,9 +73,17 @@ impl Settings {
                 })
             }
         };
+        anyhow::ensure!(
+            environment.sandbox_fee_basis_points <= 10_000,
+            "BURSAR_SANDBOX_FEE_BASIS_POINTS is at most 10000"
+        );
         Ok(Self {
             api_key: environment.sandbox_api_key,
             callbacks,
+            fees: FeeRule {
+                basis_points: environment.sandbox_fee_basis_points,
+                fixed_minor: environment.sandbox_fee_fixed_minor,
+            },
         })
     }
 }

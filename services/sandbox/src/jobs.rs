@@ -9,8 +9,6 @@ use tokio_util::sync::CancellationToken;
 
 /// How often each job looks for work.
 const INTERVAL: Duration = Duration::from_millis(200);
-/// How much it does at once.
-const BATCH: i64 = 50;
 
 /// Waits for the next look; false when the process ends.
 async fn next_turn(shutdown: &CancellationToken) -> bool {

@@ -1,5 +1,5 @@
-//! A simulated payment provider: charges, payouts, account numbers and signed
-//! callbacks over HTTP.
+//! A simulated payment provider over HTTP: charges, payouts, refunds, cards,
+//! account numbers, settlement files and signed callbacks.
 //!
 //! It stands for another company, with books of its own in a database of its
 //! own. What it has answered is committed; a reference means one movement for
@@ -7,10 +7,13 @@
 //! README describes its API.
 
 mod api;
+mod card_token;
 mod config;
 mod domain;
+mod due;
 mod error;
 mod jobs;
+mod notices;
 mod signature;
 mod store;
 
@@ -21,19 +24,20 @@ use crate::config::Settings;
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// The rules that always hold in the provider's books. The number 16 is the
-/// platform's: at most one movement a reference.
-const INVARIANTS: [Invariant; 3] = [
+/// platform's: the provider's books are ours, at most one movement a reference.
+const INVARIANTS: [Invariant; 7] = [
     Invariant {
         number: 16,
-        name: "at most one charge and one payout a reference",
+        name: "at most one movement of a kind a reference",
         sql: "SELECT kind, reference FROM movements GROUP BY kind, reference HAVING count(*) > 1",
     },
     Invariant {
         number: 16,
         name: "a movement is finished, or pending for no longer than planned",
-        sql: "SELECT kind, reference FROM movements
+        sql: "SELECT kind, reference FROM movements, test_clock
               WHERE (status = 'pending') <> (finished_at IS NULL)
-                 OR (status = 'pending' AND settle_at < now() - interval '1 minute')",
+                 OR (status = 'pending' AND settle_at < coalesce(frozen_at,
+                     now() + ahead_us * interval '1 microsecond') - interval '1 minute')",
     },
     Invariant {
         number: 16,
@@ -41,6 +45,54 @@ const INVARIANTS: [Invariant; 3] = [
         sql: "SELECT callbacks.callback_id
               FROM callbacks JOIN movements USING (kind, reference)
               WHERE movements.status = 'pending'",
+    },
+    Invariant {
+        number: 16,
+        name: "the refunds of a charge or capture are what it counts, and no more than it",
+        sql: "SELECT paid.kind, paid.reference
+              FROM movements paid LEFT JOIN movements refund
+                  ON refund.source_kind = paid.kind AND refund.source_reference = paid.reference
+                 AND refund.kind = 'refund' AND refund.status <> 'declined'
+              WHERE paid.kind IN ('charge', 'capture')
+              GROUP BY paid.kind, paid.reference
+              HAVING coalesce(sum(refund.amount_minor), 0) <> paid.refunded_minor
+                  OR paid.refunded_minor > paid.amount_minor
+                  OR (paid.refunded_minor > 0 AND paid.status <> 'succeeded')",
+    },
+    Invariant {
+        number: 16,
+        name: "the captures of an authorization are what it counts, and no more than it",
+        sql: "SELECT card.reference
+              FROM card_authorizations card LEFT JOIN movements capture
+                  ON capture.source_kind = 'authorization'
+                 AND capture.source_reference = card.reference
+                 AND capture.status <> 'declined'
+              GROUP BY card.reference
+              HAVING coalesce(sum(capture.amount_minor), 0) <> card.captured_minor
+                  OR card.captured_minor > card.amount_minor
+                  OR (card.captured_minor > 0 AND card.status IN ('pending', 'declined'))",
+    },
+    Invariant {
+        number: 16,
+        name: "refunds and captures draw on something of their currency",
+        sql: "SELECT draw.kind, draw.reference
+              FROM movements draw
+              WHERE draw.source_kind IS NOT NULL AND draw.currency IS DISTINCT FROM
+                  CASE WHEN draw.source_kind = 'authorization' THEN
+                      (SELECT currency FROM card_authorizations
+                       WHERE reference = draw.source_reference)
+                  ELSE
+                      (SELECT currency FROM movements
+                       WHERE kind = draw.source_kind AND reference = draw.source_reference)
+                  END",
+    },
+    Invariant {
+        number: 16,
+        name: "an authorization is open for no longer than its time",
+        sql: "SELECT reference FROM card_authorizations, test_clock
+              WHERE status = 'authorized' AND captured_minor < amount_minor
+                AND expires_at < coalesce(frozen_at,
+                    now() + ahead_us * interval '1 microsecond') - interval '1 minute'",
     },
 ];
 

@@ -5,17 +5,17 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use bursar_server::now;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::create::lose;
+use super::conduct::conduct;
 use super::{Api, reply};
-use crate::domain::{Account, Fault, FaultKind, FaultOperation, NewAccount, Opening};
+use crate::domain::{Account, Fault, FaultOperation, NewAccount, Opening};
 use crate::error::ApiError;
 use crate::store;
+use crate::store::faults::Occasion;
 
 /// The bank where the accounts are, and its code.
 const BANK_NAME: &str = "Sandbox Bank";
@@ -84,49 +84,38 @@ pub(super) async fn create(
     asked.validate()?;
     let fault = {
         let mut conn = api.pool.acquire().await?;
-        let operation = FaultOperation::Account;
-        store::faults::take(&mut conn, operation, &asked.reference, None).await?
+        let occasion = Occasion {
+            operation: FaultOperation::Account,
+            reference: &asked.reference,
+            amount_minor: None,
+            event: None,
+        };
+        store::faults::take(&mut conn, occasion).await?
     };
-    if let Some(fault) = &fault
-        && fault.kind.loses_request()
-    {
-        return lose(&api, fault.kind).await;
-    }
     let refusal = fault.as_ref().and_then(Fault::refusal);
-    // In a task of its own: a customer that hangs up while the books are being
-    // written must not leave the connection inside a transaction.
-    let pool = api.pool.clone();
-    let opening = tokio::spawn(async move { open(&pool, asked, refusal).await });
-    let (status, account) = match opening.await {
-        Ok(opened) => opened?,
-        Err(failure) => {
-            tracing::error!(%failure, "an opening did not end by itself");
-            return Err(ApiError::Simulated);
-        }
-    };
-    match fault.map(|fault| (fault.kind, fault.delay)) {
-        Some((FaultKind::LostResponse, _)) => return Ok(reply::hang_up()),
-        Some((FaultKind::Slow, delay)) => reply::pause(delay, &api.shutdown).await,
-        Some(_) | None => {}
-    }
-    Ok((status, Json(AccountForm::from(&account))).into_response())
+    let recording = open(api.pool.clone(), asked, refusal);
+    conduct(&api, fault, recording, |(status, account)| {
+        (status, Json(AccountForm::from(&account))).into_response()
+    })
+    .await
 }
 
 /// Writes the account under the first of its numbers that is free. A reference
 /// that is in the books already is answered as it is there.
 async fn open(
-    pool: &PgPool,
+    pool: PgPool,
     asked: NewAccount,
     refusal: Option<String>,
 ) -> Result<(StatusCode, Account), ApiError> {
     let mut conn = pool.acquire().await?;
+    let at = store::clock::now(&mut conn).await?;
     let openings: Vec<Opening> = match refusal {
         Some(code) => vec![Opening::Declined(code)],
         None => asked.numbers().map(Opening::Open).collect(),
     };
     for opening in openings {
         let id = Uuid::now_v7();
-        let made = store::accounts::insert(&mut conn, &asked, &opening, id, now()).await?;
+        let made = store::accounts::insert(&mut conn, &asked, &opening, id, at).await?;
         if let Some(account) = made {
             return Ok((StatusCode::CREATED, account));
         }
@@ -145,10 +134,10 @@ pub(super) async fn get(
     Path(reference): Path<String>,
 ) -> Result<Response, ApiError> {
     let mut conn = api.pool.acquire().await?;
-    let fault = store::faults::take(&mut conn, FaultOperation::Status, &reference, None).await?;
+    let fault = store::faults::take(&mut conn, Occasion::status(&reference)).await?;
     let account = store::accounts::find(&mut conn, &reference).await?;
     drop(conn);
-    if let Some(reply) = reply::status_fault(fault, &api.shutdown).await {
+    if let Some(reply) = reply::question_fault(fault, &api.shutdown).await {
         return reply;
     }
     let account = account.ok_or(ApiError::NotFound)?;

@@ -1,4 +1,5 @@
-//! `GET /v1/charges`, `GET /v1/payouts` and one of each by its reference.
+//! `GET /v1/charges`, `/v1/payouts`, `/v1/refunds`, `/v1/captures` and one of
+//! each by its reference.
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -9,11 +10,12 @@ use serde_json::json;
 
 use super::form::MovementForm;
 use super::{Api, reply};
-use crate::domain::{FaultOperation, Kind};
+use crate::domain::Kind;
 use crate::error::ApiError;
 use crate::store;
+use crate::store::faults::Occasion;
 
-/// How many movements a page has by default and at most.
+/// How many objects a page has by default and at most.
 const DEFAULT_LIMIT: i64 = 50;
 const MAX_LIMIT: i64 = 500;
 
@@ -24,7 +26,19 @@ pub(super) struct Page {
     limit: Option<i64>,
     /// The `next_after` of the page before.
     #[serde(default)]
-    after: i64,
+    pub(super) after: i64,
+}
+
+impl Page {
+    /// How many objects the page has at most.
+    pub(super) fn limit(&self) -> i64 {
+        limit(self.limit)
+    }
+}
+
+/// How many objects a page has at most, when so many are asked for.
+pub(super) fn limit(asked: Option<i64>) -> i64 {
+    asked.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT)
 }
 
 /// Returns the movement of a reference, 404 when it was never received.
@@ -34,10 +48,10 @@ pub(super) async fn get(
     Path(reference): Path<String>,
 ) -> Result<Response, ApiError> {
     let mut conn = api.pool.acquire().await?;
-    let fault = store::faults::take(&mut conn, FaultOperation::Status, &reference, None).await?;
+    let fault = store::faults::take(&mut conn, Occasion::status(&reference)).await?;
     let movement = store::movements::find(&mut conn, kind, &reference).await?;
     drop(conn);
-    if let Some(reply) = reply::status_fault(fault, &api.shutdown).await {
+    if let Some(reply) = reply::question_fault(fault, &api.shutdown).await {
         return reply;
     }
     let movement = movement.ok_or(ApiError::NotFound)?;
@@ -51,16 +65,10 @@ pub(super) async fn list(
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(page) = page?;
-    let limit = page.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
+    let limit = page.limit();
     let mut conn = api.pool.acquire().await?;
     let mut found = store::movements::list(&mut conn, kind, page.after, limit + 1).await?;
-    let has_more = i64::try_from(found.len()).is_ok_and(|count| count > limit);
-    if has_more {
-        found.pop();
-    }
-    let next_after = has_more
-        .then(|| found.last().map(|movement| movement.position))
-        .flatten();
+    let next_after = reply::cut(&mut found, limit, |last| last.position);
     let data: Vec<_> = found.iter().map(MovementForm::from).collect();
     Ok(Json(json!({"data": data, "next_after": next_after})).into_response())
 }

@@ -1,4 +1,4 @@
-//! The ways in which a provider does not answer.
+//! The ways in which a provider answers, or does not.
 
 use std::time::Duration;
 
@@ -16,14 +16,17 @@ const SILENCE: Duration = Duration::from_secs(120);
 /// Closes the connection without an answer. The body fails before anything of
 /// the answer is written, so the client sees the connection end and no status.
 pub(super) fn hang_up() -> Response {
-    let failure = futures::stream::once(async {
-        Err::<Bytes, _>(std::io::Error::other("hung up on demand"))
-    });
+    let failure = futures::stream::once(async { Err::<Bytes, _>(hung_up()) });
     let mut response = HttpResponse::new(Body::from_stream(failure));
     response
         .headers_mut()
         .insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// Why a body ends early.
+pub(super) fn hung_up() -> std::io::Error {
+    std::io::Error::other("hung up on demand")
 }
 
 /// Says nothing for a long time, then closes the connection.
@@ -33,22 +36,27 @@ pub(super) async fn stay_silent(shutdown: &CancellationToken) -> Response {
 }
 
 /// The reply that a fault gives to a question in place of the answer; `None` when
-/// the answer follows, late or not.
-pub(super) async fn status_fault(
+/// the answer follows, late or not, whole or not.
+pub(super) async fn question_fault(
     fault: Option<Fault>,
     shutdown: &CancellationToken,
 ) -> Option<Result<Response, ApiError>> {
     let fault = fault?;
+    if let Some(status) = fault.error_status() {
+        return Some(Err(ApiError::simulated(status)));
+    }
     match fault.kind {
         FaultKind::Timeout => Some(Ok(stay_silent(shutdown).await)),
-        FaultKind::Error500 => Some(Err(ApiError::Simulated)),
         FaultKind::ConnectionReset => Some(Ok(hang_up())),
         FaultKind::Slow => {
             pause(fault.delay, shutdown).await;
             None
         }
-        // None of these is arranged for questions.
-        FaultKind::LostResponse
+        // These are arranged for requests only, or answered above.
+        FaultKind::Error500
+        | FaultKind::HttpError
+        | FaultKind::LostResponse
+        | FaultKind::NoAnswer
         | FaultKind::Decline
         | FaultKind::Pending
         | FaultKind::PendingDecline => None,
@@ -61,4 +69,14 @@ pub(super) async fn pause(duration: Duration, shutdown: &CancellationToken) {
         () = tokio::time::sleep(duration) => {}
         () = shutdown.cancelled() => {}
     }
+}
+
+/// Cuts what was found, which is one more than a page has when there are more
+/// pages, to the page, and tells where the next one starts.
+pub(super) fn cut<T, P>(found: &mut Vec<T>, limit: i64, place: impl Fn(&T) -> P) -> Option<P> {
+    let has_more = i64::try_from(found.len()).is_ok_and(|count| count > limit);
+    if has_more {
+        found.pop();
+    }
+    has_more.then(|| found.last().map(place)).flatten()
 }

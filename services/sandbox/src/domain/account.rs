@@ -81,7 +81,7 @@ impl NewAccount {
 }
 
 /// The digit by which a typing error is found: Luhn's.
-fn check_digit(digits: &[u8]) -> u8 {
+pub(super) fn check_digit(digits: &[u8]) -> u8 {
     let sum: u8 = digits
         .iter()
         .rev()

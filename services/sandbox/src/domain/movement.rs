@@ -1,4 +1,4 @@
-//! Charges and payouts.
+//! Movements: charges, payouts, refunds and captures.
 
 use std::time::Duration;
 
@@ -7,17 +7,23 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::Source;
+
 /// The longest reference and note, in characters.
 const MAX_REFERENCE_LEN: usize = 64;
 const MAX_DESCRIPTION_LEN: usize = 200;
 
-/// The direction of the money.
+/// What is done with the money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The provider takes money in.
     Charge,
     /// The provider pays money out.
     Payout,
+    /// The provider gives a charge's or capture's money back.
+    Refund,
+    /// The provider takes money in that was authorised.
+    Capture,
 }
 
 /// How far a movement is.
@@ -36,7 +42,7 @@ pub(crate) enum Status {
 pub(crate) struct Movement {
     /// Its place in the lists.
     pub position: i64,
-    /// The direction.
+    /// What is done.
     pub kind: Kind,
     /// The customer's name for it.
     pub reference: String,
@@ -52,6 +58,12 @@ pub(crate) struct Movement {
     pub status: Status,
     /// Why it was refused.
     pub decline_code: Option<String>,
+    /// What the provider keeps of it, in minor units.
+    pub fee_minor: i64,
+    /// How much of it was refunded, in minor units.
+    pub refunded_minor: i64,
+    /// What a refund or capture draws on.
+    pub source: Option<Source>,
     /// When it was asked for.
     pub created_at: OffsetDateTime,
     /// When it was done or refused.
@@ -61,7 +73,7 @@ pub(crate) struct Movement {
 /// A movement that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NewMovement {
-    /// The direction.
+    /// What is done.
     pub kind: Kind,
     /// The customer's name for it.
     pub reference: String,
@@ -73,6 +85,8 @@ pub(crate) struct NewMovement {
     pub description: String,
     /// After this time it is not to be recorded any more.
     pub valid_until: Option<OffsetDateTime>,
+    /// What a refund or capture draws on.
+    pub source: Option<Source>,
 }
 
 /// What becomes of a movement that is recorded.
@@ -94,6 +108,21 @@ pub(crate) enum RequestInvalid {
     /// The reference is empty, too long or not visible ASCII.
     #[error("reference must have 1 to 64 visible ASCII characters")]
     Reference,
+    /// The reference of what it draws on is no reference.
+    #[error("the reference of what it draws on must have 1 to 64 visible ASCII characters")]
+    SourceReference,
+    /// Neither or both of a charge and a capture are named.
+    #[error("exactly one of charge_reference and capture_reference must be there")]
+    OneSource,
+    /// The card number is none.
+    #[error("card_number must have 12 to 19 digits, the last of which checks the others")]
+    CardNumber,
+    /// The card token is not known.
+    #[error("card_token is none of ours")]
+    CardToken,
+    /// Neither or both of a number and a token are given.
+    #[error("exactly one of card_number and card_token must be there")]
+    OneCard,
     /// The amount is not positive.
     #[error("amount_minor must be positive")]
     Amount,
@@ -109,19 +138,21 @@ pub(crate) enum RequestInvalid {
 }
 
 impl Kind {
+    const ALL: [Self; 4] = [Self::Charge, Self::Payout, Self::Refund, Self::Capture];
+
     /// The name in the API and in the database.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Charge => "charge",
             Self::Payout => "payout",
+            Self::Refund => "refund",
+            Self::Capture => "capture",
         }
     }
 
     /// The kind of that name.
     pub(crate) fn parse(name: &str) -> Option<Self> {
-        [Self::Charge, Self::Payout]
-            .into_iter()
-            .find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
     /// What the provider's ids of this kind start with.
@@ -129,6 +160,17 @@ impl Kind {
         match self {
             Self::Charge => "ch_",
             Self::Payout => "po_",
+            Self::Refund => "re_",
+            Self::Capture => "cp_",
+        }
+    }
+
+    /// What an amount of this kind adds to what the provider owes the customer.
+    pub(crate) fn gross_minor(self, amount_minor: i64) -> i64 {
+        match self {
+            Self::Charge | Self::Capture => amount_minor,
+            // A positive number can be negated.
+            Self::Payout | Self::Refund => -amount_minor,
         }
     }
 }
@@ -152,6 +194,19 @@ impl Status {
 }
 
 impl Movement {
+    /// The provider's name for it as it is told.
+    pub(crate) fn told_id(&self) -> String {
+        format!("{}{}", self.kind.id_prefix(), self.id.simple())
+    }
+
+    /// What notices call what became of it: a refund is not declined, it fails.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match (self.kind, self.status) {
+            (Kind::Refund, Status::Declined) => "failed",
+            (_, status) => status.name(),
+        }
+    }
+
     /// Whether a repeated request asks for the same as the first one did.
     pub(crate) fn is_what(&self, asked: &NewMovement) -> bool {
         self.kind == asked.kind
@@ -159,6 +214,7 @@ impl Movement {
             && self.amount_minor == asked.amount_minor
             && self.currency == asked.currency
             && self.description == asked.description
+            && self.source == asked.source
     }
 }
 
@@ -179,7 +235,7 @@ impl NewMovement {
         if !is_currency(&self.currency) {
             return Err(RequestInvalid::Currency);
         }
-        if self.description.chars().count() > MAX_DESCRIPTION_LEN {
+        if !is_description(&self.description) {
             return Err(RequestInvalid::Description);
         }
         Ok(())
@@ -190,6 +246,11 @@ impl NewMovement {
 pub(super) fn is_reference(text: &str) -> bool {
     (1..=MAX_REFERENCE_LEN).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Whether a text may be a customer's note.
+pub(super) fn is_description(text: &str) -> bool {
+    text.chars().count() <= MAX_DESCRIPTION_LEN && !text.contains('\0')
 }
 
 /// Whether a text is the code of a currency.
@@ -236,6 +297,7 @@ mod tests {
             currency: "EUR".to_owned(),
             description: String::new(),
             valid_until: None,
+            source: None,
         }
     }
 

@@ -1,7 +1,8 @@
 //! Sends the notices of the outbox.
 //!
 //! A notice is sent at least once and in no particular order, as providers do:
-//! the customer knows a repeated one by its id.
+//! the customer knows a repeated one by its id. Signatures and pauses between
+//! tries are of the real time: the customer compares them with its own clock.
 
 use std::time::Duration;
 
@@ -12,12 +13,14 @@ use time::OffsetDateTime;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{BATCH, next_turn};
+use super::next_turn;
 use crate::config::CallbackSettings;
 use crate::signature;
 use crate::store;
 use crate::store::callbacks::Due;
 
+/// How many notices are sent at once.
+const BATCH: i64 = 50;
 /// How long the customer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a taken notice is left alone: longer than a try can take.
@@ -57,7 +60,8 @@ impl Deliver {
 
     async fn turn(&self) -> Result<(), sqlx::Error> {
         let mut conn = self.pool.acquire().await?;
-        let due = store::callbacks::take_due(&mut conn, now(), LEASE, BATCH).await?;
+        let clock = store::clock::now(&mut conn).await?;
+        let due = store::callbacks::take_due(&mut conn, now(), clock, LEASE, BATCH).await?;
         drop(conn);
         let mut tries = JoinSet::new();
         for notice in due {

@@ -1,11 +1,10 @@
-//! Finishes what is pending when its time has come.
+//! Does what is due when its time has come.
 
-use bursar_server::now;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use super::{BATCH, next_turn};
-use crate::api::announce;
+use super::next_turn;
+use crate::due;
 use crate::error::ApiError;
 use crate::store;
 
@@ -18,7 +17,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     while next_turn(&shutdown).await {
         if let Err(error) = turn(&pool, tells).await {
-            tracing::warn!(?error, "pending movements cannot be finished now");
+            tracing::warn!(?error, "what is due cannot be finished now");
         }
     }
     Ok(())
@@ -26,12 +25,8 @@ pub(crate) async fn run(
 
 async fn turn(pool: &PgPool, tells: bool) -> Result<(), ApiError> {
     let mut transaction = pool.begin().await?;
-    let finished = store::movements::settle_due(&mut transaction, now(), BATCH).await?;
-    if tells {
-        for movement in &finished {
-            announce(&mut transaction, movement).await?;
-        }
-    }
+    let clock = store::clock::now(&mut transaction).await?;
+    due::finish(&mut transaction, clock, tells).await?;
     transaction.commit().await?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::Kind;
+use crate::domain::NoticeFault;
 
 /// A notice that is due.
 #[derive(Clone, Debug)]
@@ -19,23 +19,45 @@ pub(crate) struct Due {
     pub attempts: i32,
 }
 
-/// Records a notice in the transaction of what it tells.
+/// A notice that is to be recorded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct New<'a> {
+    /// Its id.
+    pub id: Uuid,
+    /// What it is about, such as `charge`.
+    pub kind: &'a str,
+    /// The customer's name for that.
+    pub reference: &'a str,
+    /// The body, byte for byte as it is signed and sent.
+    pub body: &'a str,
+    /// What goes wrong with it.
+    pub fault: Option<NoticeFault>,
+}
+
+/// Records a notice in the transaction of what it tells. `now` is the real time,
+/// `clock` what the provider's clock shows.
 pub(crate) async fn insert(
     conn: &mut PgConnection,
-    id: Uuid,
-    kind: Kind,
-    reference: &str,
-    body: &str,
+    new: New<'_>,
     now: OffsetDateTime,
+    clock: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
+    let is_dropped = new.fault == Some(NoticeFault::Drop);
+    let copies = new.fault.and_then(NoticeFault::copies).unwrap_or(0);
+    let not_before = new.fault.and_then(NoticeFault::delay);
     sqlx::query!(
-        "INSERT INTO callbacks (callback_id, kind, reference, body, next_attempt_at, created_at)
-         VALUES ($1, $2, $3, $4, $5, $5)",
-        id,
-        kind.name(),
-        reference,
-        body,
+        "INSERT INTO callbacks (callback_id, kind, reference, body, next_attempt_at, created_at,
+             copies_left, not_before, waits_for_later)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        new.id,
+        new.kind,
+        new.reference,
+        new.body,
+        (!is_dropped).then_some(now),
         now,
+        i32::from(copies),
+        not_before.map(|delay| clock + delay),
+        matches!(new.fault, Some(NoticeFault::Reorder(_))),
     )
     .execute(conn)
     .await?;
@@ -47,6 +69,7 @@ pub(crate) async fn insert(
 pub(crate) async fn take_due(
     conn: &mut PgConnection,
     now: OffsetDateTime,
+    clock: OffsetDateTime,
     lease: Duration,
     limit: i64,
 ) -> Result<Vec<Due>, sqlx::Error> {
@@ -57,7 +80,7 @@ pub(crate) async fn take_due(
          WHERE callback_id IN (
              SELECT callback_id
              FROM callbacks
-             WHERE next_attempt_at <= $1
+             WHERE next_attempt_at <= $1 AND (not_before IS NULL OR not_before <= $4)
              ORDER BY next_attempt_at
              LIMIT $3
              FOR UPDATE SKIP LOCKED
@@ -66,21 +89,36 @@ pub(crate) async fn take_due(
         now,
         now + lease,
         limit,
+        clock,
     )
     .fetch_all(conn)
     .await
 }
 
-/// Records that a notice was taken.
+/// Records that a notice was taken: it is sent again while copies are left, and
+/// earlier ones that waited for a later one wait no longer.
 pub(crate) async fn delivered(
     conn: &mut PgConnection,
     id: Uuid,
     now: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE callbacks SET delivered_at = $2, next_attempt_at = NULL WHERE callback_id = $1",
+        "UPDATE callbacks
+         SET delivered_at = $2::timestamptz,
+             next_attempt_at = CASE WHEN copies_left > 0 THEN $2::timestamptz END,
+             copies_left = greatest(copies_left - 1, 0)
+         WHERE callback_id = $1",
         id,
         now,
+    )
+    .execute(&mut *conn)
+    .await?;
+    // Ids of version 7 grow with time.
+    sqlx::query!(
+        "UPDATE callbacks
+         SET waits_for_later = false, not_before = NULL
+         WHERE waits_for_later AND callback_id < $1",
+        id,
     )
     .execute(conn)
     .await?;

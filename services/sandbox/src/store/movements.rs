@@ -1,11 +1,29 @@
-//! Charges and payouts.
+//! Movements.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::unreadable;
-use crate::domain::{Kind, Movement, NewMovement, Plan, Status};
+use crate::domain::{Kind, Movement, NewMovement, Plan, Source, SourceKind, Status};
+
+/// A place in the order in which movements ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// When it ended.
+    pub finished_at: OffsetDateTime,
+    /// Its place among those that ended at the same time.
+    pub position: i64,
+}
+
+/// A period, of which the end is not a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Period {
+    /// Its first moment.
+    pub from: OffsetDateTime,
+    /// The first moment after it.
+    pub to: OffsetDateTime,
+}
 
 struct Row {
     position: i64,
@@ -17,8 +35,23 @@ struct Row {
     description: String,
     status: String,
     decline_code: Option<String>,
+    fee_minor: i64,
+    refunded_minor: i64,
+    source_kind: Option<String>,
+    source_reference: Option<String>,
     created_at: OffsetDateTime,
     finished_at: Option<OffsetDateTime>,
+}
+
+impl Place {
+    /// The place of a movement that has ended.
+    pub(crate) fn of(movement: &Movement) -> Option<Self> {
+        let position = movement.position;
+        movement.finished_at.map(|finished_at| Self {
+            finished_at,
+            position,
+        })
+    }
 }
 
 impl TryFrom<Row> for Movement {
@@ -26,6 +59,14 @@ impl TryFrom<Row> for Movement {
 
     fn try_from(row: Row) -> Result<Self, sqlx::Error> {
         let status = Status::parse(&row.status).ok_or_else(|| unreadable("status"))?;
+        let source = match (row.source_kind, row.source_reference) {
+            (Some(kind), Some(reference)) => Some(Source {
+                kind: SourceKind::parse(&kind).ok_or_else(|| unreadable("source_kind"))?,
+                reference,
+            }),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => return Err(unreadable("source_reference")),
+        };
         Ok(Self {
             position: row.position,
             kind: Kind::parse(&row.kind).ok_or_else(|| unreadable("kind"))?,
@@ -37,10 +78,18 @@ impl TryFrom<Row> for Movement {
             status,
             // The reason of a refusal to come is not told before it.
             decline_code: row.decline_code.filter(|_| status == Status::Declined),
+            fee_minor: row.fee_minor,
+            refunded_minor: row.refunded_minor,
+            source,
             created_at: row.created_at,
             finished_at: row.finished_at,
         })
     }
+}
+
+/// The movements of some rows.
+fn read(rows: Vec<Row>) -> Result<Vec<Movement>, sqlx::Error> {
+    rows.into_iter().map(Movement::try_from).collect()
 }
 
 /// Records a movement under a new id; `None` when the reference is taken.
@@ -49,6 +98,7 @@ pub(crate) async fn insert(
     conn: &mut PgConnection,
     asked: &NewMovement,
     plan: &Plan,
+    fee_minor: i64,
     id: Uuid,
     now: OffsetDateTime,
 ) -> Result<Option<Movement>, sqlx::Error> {
@@ -59,11 +109,13 @@ pub(crate) async fn insert(
         Row,
         "INSERT INTO movements
              (kind, reference, movement_id, amount_minor, currency, description, status,
-              decline_code, created_at, settle_at, finished_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+              decline_code, created_at, settle_at, finished_at, fee_minor, source_kind,
+              source_reference)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
          ON CONFLICT (kind, reference) DO NOTHING
          RETURNING position, kind, reference, movement_id, amount_minor, currency, description,
-             status, decline_code, created_at, finished_at",
+             status, decline_code, fee_minor, refunded_minor, source_kind, source_reference,
+             created_at, finished_at",
         asked.kind.name(),
         asked.reference,
         id,
@@ -75,6 +127,12 @@ pub(crate) async fn insert(
         now,
         settle_at,
         finished_at,
+        fee_minor,
+        asked.source.as_ref().map(|source| source.kind.name()),
+        asked
+            .source
+            .as_ref()
+            .map(|source| source.reference.as_str()),
     )
     .fetch_optional(conn)
     .await?
@@ -91,7 +149,8 @@ pub(crate) async fn find(
     sqlx::query_as!(
         Row,
         "SELECT position, kind, reference, movement_id, amount_minor, currency, description,
-             status, decline_code, created_at, finished_at
+             status, decline_code, fee_minor, refunded_minor, source_kind, source_reference,
+             created_at, finished_at
          FROM movements
          WHERE kind = $1 AND reference = $2",
         kind.name(),
@@ -113,7 +172,8 @@ pub(crate) async fn list(
     sqlx::query_as!(
         Row,
         "SELECT position, kind, reference, movement_id, amount_minor, currency, description,
-             status, decline_code, created_at, finished_at
+             status, decline_code, fee_minor, refunded_minor, source_kind, source_reference,
+             created_at, finished_at
          FROM movements
          WHERE kind = $1 AND position > $2
          ORDER BY position
@@ -123,14 +183,51 @@ pub(crate) async fn list(
         limit,
     )
     .fetch_all(conn)
-    .await?
-    .into_iter()
-    .map(Movement::try_from)
-    .collect()
+    .await
+    .and_then(read)
 }
 
-/// Finishes at most `limit` pending movements whose time has come, and returns
-/// them as they are now.
+/// At most `limit` movements that ended in a period, in the order in which they
+/// ended, behind a place; only those of a status or kind when these are given.
+pub(crate) async fn page(
+    conn: &mut PgConnection,
+    period: Period,
+    (status, kind): (Option<Status>, Option<Kind>),
+    after: Option<Place>,
+    limit: i64,
+) -> Result<Vec<Movement>, sqlx::Error> {
+    // Positions start at 1.
+    let after = after.unwrap_or(Place {
+        finished_at: period.from,
+        position: 0,
+    });
+    sqlx::query_as!(
+        Row,
+        "SELECT position, kind, reference, movement_id, amount_minor, currency, description,
+             status, decline_code, fee_minor, refunded_minor, source_kind, source_reference,
+             created_at, finished_at
+         FROM movements
+         WHERE (finished_at, position) > ($1, $2)
+           AND finished_at >= $3 AND finished_at < $4
+           AND ($5::text IS NULL OR status = $5)
+           AND ($6::text IS NULL OR kind = $6)
+         ORDER BY finished_at, position
+         LIMIT $7",
+        after.finished_at,
+        after.position,
+        period.from,
+        period.to,
+        status.map(Status::name),
+        kind.map(Kind::name),
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+    .and_then(read)
+}
+
+/// Finishes at most `limit` pending movements whose time has come, as of that
+/// time, and returns them as they are now.
 pub(crate) async fn settle_due(
     conn: &mut PgConnection,
     now: OffsetDateTime,
@@ -140,7 +237,7 @@ pub(crate) async fn settle_due(
         Row,
         "UPDATE movements
          SET status = CASE WHEN decline_code IS NULL THEN 'succeeded' ELSE 'declined' END,
-             finished_at = $1
+             finished_at = settle_at
          WHERE position IN (
              SELECT position
              FROM movements
@@ -150,13 +247,12 @@ pub(crate) async fn settle_due(
              FOR UPDATE SKIP LOCKED
          )
          RETURNING position, kind, reference, movement_id, amount_minor, currency, description,
-             status, decline_code, created_at, finished_at",
+             status, decline_code, fee_minor, refunded_minor, source_kind, source_reference,
+             created_at, finished_at",
         now,
         limit,
     )
     .fetch_all(conn)
-    .await?
-    .into_iter()
-    .map(Movement::try_from)
-    .collect()
+    .await
+    .and_then(read)
 }
