@@ -2,7 +2,7 @@
 //!
 //! The filter for all requests counts without holding anything back, but knows
 //! one number only. A route with a smaller number buffers, which is no loss
-//! where bodies are that small.
+//! where bodies are that small; one whose body is a stream goes without.
 
 use std::num::NonZeroU32;
 
@@ -10,13 +10,16 @@ use serde_json::{Value, json};
 
 use crate::envoy::{extension, typed};
 
+/// The name of the filter for all requests.
+pub(crate) const NAME: &str = "envoy.filters.http.body_size_limit";
+
 /// The name of the filter that gives a route a smaller limit.
 pub(crate) const PER_ROUTE_NAME: &str = "envoy.filters.http.buffer";
 
 /// The filter for all requests.
 pub(crate) fn filter(bytes: NonZeroU32) -> Value {
     extension(
-        "envoy.filters.http.body_size_limit",
+        NAME,
         "envoy.extensions.filters.http.body_size_limit.v3.BodySizeLimit",
         json!({ "max_request_bytes": bytes }),
     )

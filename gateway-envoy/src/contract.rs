@@ -22,6 +22,10 @@ pub(crate) struct Rpc {
     pub policy: &'static MethodPolicy,
     /// Its request message.
     pub input: MessageDescriptor,
+    /// Whether its caller sends a stream of them.
+    pub takes_stream: bool,
+    /// Whether it answers with a stream of messages.
+    pub answers_stream: bool,
     /// How it is called by REST; none for an internal RPC.
     pub bindings: Vec<Binding>,
 }
@@ -135,6 +139,8 @@ fn rpc(method: &MethodDescriptor) -> Result<Rpc, ContractError> {
         upstream: upstream.to_owned(),
         policy: policy::of(&path).expect("the table is made from the same descriptors"),
         input: method.input(),
+        takes_stream: method.is_client_streaming(),
+        answers_stream: method.is_server_streaming(),
         bindings: bindings(method, &path)?,
         path,
     })

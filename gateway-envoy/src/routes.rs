@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::clusters::{grpc_name, http_name};
 use crate::contract::{Binding, Rpc};
 use crate::envoy::{METADATA, duration, typed};
-use crate::plain_http::{PLAIN_ROUTES, PlainBody, PlainRoute};
+use crate::plain_http::{PLAIN_ROUTES, PlainAccess, PlainBody, PlainRoute};
 use crate::settings::Settings;
 use crate::template::{PathPattern, Template};
 use crate::{body_limit, cors, jwt, rate_limits, strict_json, transcoder};
@@ -35,6 +35,9 @@ const DEVELOPMENT_SERVICES: [&str; 3] = [
 /// What the gateway waits beyond an RPC's deadline, so that the service, which
 /// knows more, answers first.
 const MARGIN: Duration = Duration::from_millis(500);
+
+/// How long a stream may be silent. Services say something at least every 15 s.
+const STREAM_IDLE: Duration = Duration::from_secs(30);
 
 /// Only failures after which the service cannot have seen the request.
 const RETRY_UNSENT: &str = "connect-failure,refused-stream,reset-before-request";
@@ -68,11 +71,13 @@ pub(crate) fn routes(settings: &Settings, rpcs: &[Rpc]) -> Vec<Value> {
 
 /// The route of an RPC, for gRPC and for what was transcoded into it.
 fn rpc_route(rpc: &Rpc) -> Value {
-    let timeout = Duration::from_millis(u64::from(rpc.policy.deadline_ms)) + MARGIN;
     let mut per_filter = Map::new();
     per_filter.insert(transcoder::NAME.to_owned(), disabled());
     if rpc.is_public() {
         per_filter.insert(jwt::NAME.to_owned(), jwt::not_required());
+    }
+    if rpc.takes_stream {
+        per_filter.insert(body_limit::NAME.to_owned(), disabled());
     }
     json!({
         "name": rpc.path,
@@ -81,13 +86,30 @@ fn rpc_route(rpc: &Rpc) -> Value {
             "headers": [content_type_is_grpc(true)],
         },
         "metadata": metadata(rpc.rate_class(), rpc.policy.cost),
-        "route": {
-            "cluster": grpc_name(&rpc.upstream),
-            "timeout": duration(timeout),
-            "retry_policy": retry_policy(rpc.is_read()),
-        },
+        "route": rpc_action(rpc),
         "typed_per_filter_config": per_filter,
     })
+}
+
+/// Where an RPC goes, and how long it may take. A stream lasts as long as
+/// something comes: its deadline is that of its first message, which is its
+/// service's to keep.
+fn rpc_action(rpc: &Rpc) -> Value {
+    let mut action = json!({
+        "cluster": grpc_name(&rpc.upstream),
+        "timeout": duration(timeout_of(rpc).unwrap_or_default()),
+        "retry_policy": retry_policy(rpc.is_read()),
+    });
+    if rpc.answers_stream {
+        action["idle_timeout"] = json!(duration(STREAM_IDLE));
+    }
+    action
+}
+
+/// How long the gateway waits for an RPC; `None` for a stream.
+fn timeout_of(rpc: &Rpc) -> Option<Duration> {
+    let deadline = Duration::from_millis(u64::from(rpc.policy.deadline_ms));
+    (!rpc.answers_stream).then(|| deadline + MARGIN)
 }
 
 fn retry_policy(is_read: bool) -> Value {
@@ -168,12 +190,17 @@ fn wrong_method_routes(rpcs: &[&Rpc]) -> Vec<Value> {
 fn plain_route(route: &PlainRoute, settings: &Settings) -> Value {
     let template = template_of(route);
     let mut per_filter = only_answered();
-    if route.body == PlainBody::Callback {
-        per_filter.insert(
+    if route.access == PlainAccess::Token {
+        per_filter.remove(jwt::NAME);
+    }
+    match route.body {
+        PlainBody::AnyRequest => None,
+        PlainBody::Callback => per_filter.insert(
             body_limit::PER_ROUTE_NAME.to_owned(),
             body_limit::per_route(settings.limits.callback_bytes),
-        );
-    }
+        ),
+        PlainBody::Stream => per_filter.insert(body_limit::NAME.to_owned(), disabled()),
+    };
     json!({
         "name": format!("{} {}", route.method, route.template),
         "match": path_match(&template, Some(route.method)),
@@ -264,14 +291,17 @@ pub(crate) fn table(rpcs: &[Rpc]) -> String {
             rpc if rpc.is_routed() => "token",
             _ => "not-routed",
         };
-        let timeout = Duration::from_millis(u64::from(rpc.policy.deadline_ms)) + MARGIN;
+        let timeout = timeout_of(rpc).map_or_else(
+            || "stream".to_owned(),
+            |timeout| format!("{}ms", timeout.as_millis()),
+        );
         let line = |path: &str, method: &str| {
             [
                 path.to_owned(),
                 method.to_owned(),
                 rpc.rate_class().to_owned(),
                 access.to_owned(),
-                format!("{}ms", timeout.as_millis()),
+                timeout.clone(),
             ]
         };
         lines.push(line(&rpc.path, "gRPC"));
@@ -283,7 +313,11 @@ pub(crate) fn table(rpcs: &[Rpc]) -> String {
             route.template.to_owned(),
             route.method.to_owned(),
             rate_limits::PLAIN_HTTP.to_owned(),
-            "public".to_owned(),
+            match route.access {
+                PlainAccess::Everybody => "public",
+                PlainAccess::Token => "token",
+            }
+            .to_owned(),
             format!("{}ms", (route.deadline + MARGIN).as_millis()),
         ]);
     }
@@ -359,9 +393,9 @@ mod tests {
         for route in routes.iter().filter(exempt) {
             let name = route["name"].as_str().unwrap();
             let is_public = rpcs.iter().any(|rpc| rpc.path == name && rpc.is_public());
-            let is_plain = PLAIN_ROUTES
-                .iter()
-                .any(|plain| name.ends_with(plain.template));
+            let is_plain = PLAIN_ROUTES.iter().any(|plain| {
+                plain.access == PlainAccess::Everybody && name.ends_with(plain.template)
+            });
             let is_development = DEVELOPMENT_SERVICES.contains(&name);
             let leads_nowhere = route.get("direct_response").is_some();
             assert!(

@@ -27,6 +27,9 @@ pub(crate) const REFUSED_BECAUSE: &str = "x-bursar-refused-because";
 
 const CHECKER: &str = include_str!("strict_json.lua");
 
+/// The type of a body that is no JSON.
+const RAW_BODY: &str = "google.api.HttpBody";
+
 /// Types whose JSON form is a string, and the checker's name for each.
 const TEXT_TYPES: [(&str, &str); 3] = [
     ("google.protobuf.Duration", "string"),
@@ -90,7 +93,8 @@ fn source(rpcs: &[Rpc]) -> String {
     format!("local messages={{\n{messages}}}\nlocal calls={{\n{calls}}}\n\n{CHECKER}")
 }
 
-/// `body=<field>,`, or nothing for a call without a body.
+/// `body=<field>,`, or nothing for a call without a body, or with one that is
+/// taken as it is.
 fn body_field(rpc: &Rpc, binding: &Binding, messages: &mut BTreeMap<String, String>) -> String {
     match &binding.body {
         Body::None => String::new(),
@@ -102,12 +106,19 @@ fn body_field(rpc: &Rpc, binding: &Binding, messages: &mut BTreeMap<String, Stri
         Body::Field(name) => rpc
             .input
             .get_field_by_name(name)
+            .filter(|field| !is_raw(field))
             .map(|field| {
                 add_messages_of(&field, messages);
                 format!("body={},", field_table(&field))
             })
             .unwrap_or_default(),
     }
+}
+
+fn is_raw(field: &FieldDescriptor) -> bool {
+    let kind = field.kind();
+    kind.as_message()
+        .is_some_and(|message| message.full_name() == RAW_BODY)
 }
 
 /// The parameters that a call takes in its query: what is neither in its path

@@ -37,6 +37,8 @@ pub(crate) fn filter(rpcs: &[Rpc], descriptors: &Path, limits: &Limits) -> Value
             "print_options": {
                 "always_print_primitive_fields": true,
                 "preserve_proto_field_names": true,
+                // A stream is a line of JSON a message, readable as it comes.
+                "stream_newline_delimited": true,
             },
             "request_validation_options": {
                 "reject_unknown_method": true,

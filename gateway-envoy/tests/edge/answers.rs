@@ -89,6 +89,20 @@ async fn content_types_fit_their_paths() {
     assert_eq!(call.send().await.error(404, 5), "METHOD_NOT_FOUND");
 }
 
+/// A settlement file may be as long as it is, with a token: nothing else of its
+/// size comes through.
+#[tokio::test]
+async fn settlement_files_have_no_limit() {
+    let edge = Edge::start().await;
+    let token = edge.token("usr_1");
+    let path = "/api/v1/transactions/settlement-files?provider=sandbox";
+    let length = 5 * 1024 * 1024;
+    let send = || edge.rest.post(path, chunked("a".repeat(length)));
+    let answer = send().token(&token).send().await;
+    assert_eq!((answer.status, answer.body), (200, length.to_string()));
+    assert_eq!(send().send().await.error(401, 16), "UNAUTHENTICATED");
+}
+
 /// A body above the limit is refused before a service sees it.
 #[tokio::test]
 async fn large_bodies_are_refused() {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use bursar_contracts::policy::{self, Access};
 use prost::Message;
-use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 use serde_json::{Value as Json, json};
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Request, Status};
@@ -27,6 +27,7 @@ struct Owned {
     rebuild: String,
     provider_account: String,
     posting: String,
+    bulk_transfer: String,
 }
 
 /// Who takes part.
@@ -78,6 +79,14 @@ impl Cast {
         let ticket = json!({"subject": "x"});
         let ticket = edge.post("/api/v1/admin/tickets", &ada.token, &ticket);
         let sessions = edge.get("/api/v1/identity/sessions", &ada.token).await.ok();
+        // Before there is bonus money, which would pay for it.
+        let item = json!({
+            "item_key": "x", "from_wallet_id": wallet, "to_wallet_id": self.bobs_wallet,
+            "amount": eur(1),
+        });
+        let bulk = json!({"mode": "BULK_TRANSFER_MODE_ATOMIC", "transfers": [item]});
+        let path = "/api/v1/transactions/bulk-transfers";
+        let bulk = edge.pay_until_answered(path, &ada.token, &bulk).await.ok();
         let campaign = json!({
             "name": "x", "currency_code": "EUR", "budget_minor": "10", "conversion": {},
         });
@@ -98,6 +107,7 @@ impl Cast {
             hold: text(&hold["hold"]["hold_id"]),
             grant: text(&grant["grant"]["grant_id"]),
             rebuild: text(&rebuild["rebuild"]["rebuild_id"]),
+            bulk_transfer: text(&bulk["bulk_transfer"]["bulk_transfer_id"]),
             provider_account: self.provider_account.clone(),
             posting: self.posting.clone(),
             campaign,
@@ -129,6 +139,14 @@ async fn provider_account(edge: &Edge, ada: &Person) -> String {
 fn request(descriptor: &MessageDescriptor, owned: &Owned, own_wallet: &str) -> Vec<u8> {
     let mut message = DynamicMessage::new(descriptor.clone());
     for field in descriptor.fields() {
+        if let Some(value) = other_than_text(&field, owned, own_wallet) {
+            message.set_field(&field, value);
+            continue;
+        }
+        // Other filters may stay as they are.
+        if field.kind() != Kind::String || field.is_list() {
+            continue;
+        }
         let value = match field.name() {
             "wallet_id" | "from_wallet_id" => &owned.wallet,
             "to_wallet_id" => own_wallet,
@@ -141,21 +159,23 @@ fn request(descriptor: &MessageDescriptor, owned: &Owned, own_wallet: &str) -> V
             "rebuild_id" => &owned.rebuild,
             "provider_account_id" => &owned.provider_account,
             "posting_id" => &owned.posting,
+            "bulk_transfer_id" => &owned.bulk_transfer,
+            // Operators' alone, so that it does not matter that there are none.
+            "settlement_file_id" if descriptor.get_field_by_name("provider").is_none() => {
+                "stf_01890a5d-ac96-774b-bcce-b302099a8057"
+            }
+            "break_id" => "brk_01890a5d-ac96-774b-bcce-b302099a8057",
+            "settlement_date" => "2026-01-01",
+            "item_key" => "x",
             "currency_code" => "EUR",
             "provider" => "sandbox",
-            "subject" | "resolution" | "name" | "reason" => "text",
+            "subject" | "resolution" | "name" | "reason" | "note" => "some text",
             "first_name" | "last_name" => "Ada",
             "phone_number" => "08012345678",
             "from_day" | "to_day" => "2026-01-01",
             "from_month" | "to_month" => "2026-01",
-            _ => {
-                // Filters, pages and notes may stay empty; credentials are
-                // public RPCs'.
-                if let Some(value) = other_than_text(&field, owned) {
-                    message.set_field(&field, value);
-                }
-                continue;
-            }
+            // Filters, pages and notes may stay empty; credentials are public RPCs'.
+            _ => continue,
         };
         message.set_field(&field, Value::String(value.to_owned()));
     }
@@ -163,7 +183,7 @@ fn request(descriptor: &MessageDescriptor, owned: &Owned, own_wallet: &str) -> V
 }
 
 /// A value of a field that is no text, where one is needed.
-fn other_than_text(field: &FieldDescriptor, owned: &Owned) -> Option<Value> {
+fn other_than_text(field: &FieldDescriptor, owned: &Owned, own_wallet: &str) -> Option<Value> {
     let kind = field.kind();
     let message = || DynamicMessage::new(kind.as_message().expect("a message").clone());
     let instant = |seconds| {
@@ -178,18 +198,29 @@ fn other_than_text(field: &FieldDescriptor, owned: &Owned) -> Option<Value> {
             money.set_field_by_name("minor_units", Value::I64(1));
             Some(Value::Message(money))
         }
-        "account_holder" => {
-            let holder = kind.as_message().expect("a message");
-            let bytes = request(holder, owned, "");
-            let holder = DynamicMessage::decode(holder.clone(), bytes.as_slice());
-            Some(Value::Message(holder.expect("made from its descriptor")))
+        "account_holder" => Some(filled(
+            kind.as_message().expect("a message"),
+            owned,
+            own_wallet,
+        )),
+        "transfers" => {
+            let item = filled(kind.as_message().expect("a message"), owned, own_wallet);
+            Some(Value::List(vec![item]))
         }
+        "mode" | "resolution" if kind.as_enum().is_some() => Some(Value::EnumNumber(2)),
         "budget_minor" | "from_height" | "to_height" => Some(Value::I64(1)),
         // 2026-01-01 and the day after it.
         "at" | "from" => instant(1_767_225_600),
         "to" => instant(1_767_312_000),
         _ => None,
     }
+}
+
+/// A message inside a request.
+fn filled(descriptor: &MessageDescriptor, owned: &Owned, own_wallet: &str) -> Value {
+    let bytes = request(descriptor, owned, own_wallet);
+    let message = DynamicMessage::decode(descriptor.clone(), bytes.as_slice());
+    Value::Message(message.expect("made from its descriptor"))
 }
 
 /// One line a permitted RPC: what nobody, another user and an operator are answered.
@@ -288,7 +319,7 @@ async fn internal_rpcs_are_not_routed() {
     }
 }
 
-/// Calls any RPC with any bytes.
+/// Calls any RPC with any bytes. Of a stream the first message counts.
 async fn call(edge: &Edge, path: &str, bytes: &[u8], token: Option<&str>) -> Code {
     let mut client = tonic::client::Grpc::new(edge.channel());
     client.ready().await.expect("the gateway can be reached");
@@ -300,7 +331,11 @@ async fn call(edge: &Edge, path: &str, bytes: &[u8], token: Option<&str>) -> Cod
     let key = new_key().parse().expect("visible ASCII");
     request.metadata_mut().insert("idempotency-key", key);
     let path = path.parse().expect("a path");
-    match client.unary(request, path, Bytes).await {
+    let answered = async {
+        let answer = client.server_streaming(request, path, Bytes).await?;
+        answer.into_inner().message().await
+    };
+    match answered.await {
         Ok(_) => Code::Ok,
         Err(status) => status.code(),
     }

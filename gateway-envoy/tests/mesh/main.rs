@@ -16,6 +16,7 @@ mod holds;
 mod idempotency;
 mod input;
 mod limits;
+mod money_movement;
 mod proof;
 mod provider;
 mod provider_accounts;

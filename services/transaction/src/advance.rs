@@ -11,16 +11,17 @@ mod answer;
 
 use std::time::{Duration, Instant};
 
-use bursar_aip::id::TransactionId;
+use bursar_aip::id::{TransactionId, WalletId};
 use bursar_aip::idempotency;
-use bursar_server::{database, now};
+use bursar_server::{crash_point, database, now};
 use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::domain::{
-    self, Asked, Command, Input, Looked, Note, ProviderName, Refusal, Step, StepError, Terms,
-    Transaction, next_check_in,
+    self, Asked, Command, Input, Looked, Note, ProviderName, Step, StepError, Terms, Transaction,
+    Verdict, next_check_in,
 };
 use crate::error::Error;
 use crate::ledger::{Ledger, Reply};
@@ -34,8 +35,9 @@ pub(crate) use answer::{AnswerForm, Freeze, answer_of};
 
 /// Left of a run's time for committing what a call has brought.
 const COMMIT_MARGIN: Duration = Duration::from_millis(500);
-/// How many commands one run may carry out; the state machine needs four.
-const MAX_TURNS: usize = 16;
+/// How many commands one run may carry out. The state machine needs four, and for
+/// each share of a refund's three more.
+const MAX_TURNS: usize = 20;
 /// The terms for a provider that is no longer configured: nothing is assumed
 /// about it, and nothing is given up.
 const UNKNOWN_TERMS: Terms = Terms {
@@ -116,8 +118,15 @@ impl Engine {
                 break;
             };
             self.commit_between(&mut run, &step).await?;
+            let sent_at = now();
             let input = self.carry_out(&mut run, command).await;
-            step = self.step(&run, input)?;
+            // What a provider does not know, it did not know when it was asked:
+            // the answer may be old, and the clock may have been set.
+            let at = match input {
+                Input::Looked(_) => sent_at,
+                _ => now(),
+            };
+            step = self.step(&run, input, at)?;
         }
         self.commit_last(&mut run, step).await?;
         Ok(run.stored)
@@ -125,17 +134,17 @@ impl Engine {
 
     /// Runs a transaction from where it is.
     pub(crate) async fn resume(&self, run: Run) -> Result<Stored, Error> {
-        let step = self.step(&run, Input::Resume(run.lease.note))?;
+        let step = self.step(&run, Input::Resume(run.lease.note), now())?;
         self.advance(run, step).await
     }
 
-    fn step(&self, run: &Run, input: Input) -> Result<Step, Error> {
+    fn step(&self, run: &Run, input: Input, at: OffsetDateTime) -> Result<Step, Error> {
         let transaction = &run.stored.transaction;
         Ok(domain::step(
             transaction,
             input,
             &self.terms(transaction),
-            now(),
+            at,
         )?)
     }
 
@@ -150,7 +159,9 @@ impl Engine {
             return Err(run.superseded());
         }
         run.append(&mut database, step).await?;
+        crash_point!("advance.before_commit_between");
         database.commit().await?;
+        crash_point!("advance.after_commit_between");
         run.moved(step);
         Ok(())
     }
@@ -192,7 +203,9 @@ impl Engine {
         {
             idempotency::complete(&mut database, &freeze.scope(), &answer).await?;
         }
+        crash_point!("advance.before_commit_last");
         database.commit().await?;
+        crash_point!("advance.after_commit_last");
         Ok(())
     }
 
@@ -216,7 +229,8 @@ impl Engine {
                 Some(Reply::Faulted(fault)) => Input::Faulted(fault),
                 None => Input::Unposted,
             },
-            Command::Bar { posting, refusal } => self.bar(run, &posting, refusal).await,
+            Command::Bar { posting, verdict } => self.bar(run, &posting, verdict).await,
+            Command::Measure(wallet) => Input::Measured(self.measure(run, wallet).await),
             Command::Ask => Input::Asked(self.ask(run).await),
             Command::Look => Input::Looked(self.look(run).await),
         }
@@ -227,8 +241,10 @@ impl Engine {
         if run.stop.is_cancelled() {
             return None;
         }
+        crash_point!("advance.before_post");
         tokio::select! {
             attempted = self.ledger.post(posting, deadline) => {
+                crash_point!("advance.after_post");
                 run.loose_end |= attempted.loose_end;
                 attempted.reply
             }
@@ -242,14 +258,26 @@ impl Engine {
 
     /// Takes the id of the opening posting. When it is taken already, it is
     /// taken by the posting itself: a bar looks the same every time.
-    async fn bar(&self, run: &mut Run, posting: &domain::Posting, refusal: Refusal) -> Input {
+    async fn bar(&self, run: &mut Run, posting: &domain::Posting, verdict: Verdict) -> Input {
         match self.post(run, posting).await {
-            Some(Reply::Applied(_)) => Input::Barred(refusal),
+            Some(Reply::Applied(_)) => Input::Barred(verdict),
             Some(Reply::Faulted(domain::LedgerFault::PostingIdReused)) => Input::BarredTooLate,
             Some(Reply::Faulted(fault)) => Input::Faulted(fault),
             // The platform's own wallet is refused nothing that is the customers' matter.
             Some(Reply::Refused(_)) => Input::Faulted(domain::LedgerFault::Unexplained),
             None => Input::Unposted,
+        }
+    }
+
+    /// What a wallet has available, as a hint. A wallet that is gone has nothing.
+    async fn measure(&self, run: &Run, wallet: WalletId) -> Option<i64> {
+        let deadline = run.deadline.checked_sub(COMMIT_MARGIN)?;
+        match self.ledger.wallet(wallet, deadline).await {
+            Ok(found) => Some(found.map_or(0, |wallet| wallet.available_minor)),
+            Err(status) => {
+                tracing::warn!(code = ?status.code(), "the ledger does not say what a wallet has");
+                None
+            }
         }
     }
 
@@ -266,7 +294,9 @@ impl Engine {
             return Asked::NotSent;
         }
         let started = Instant::now();
+        crash_point!("advance.before_ask");
         let asked = provider.act(&order, timeout).await;
+        crash_point!("advance.after_ask");
         watch::provider_asked(&name, order.direction, &asked, started.elapsed());
         asked
     }
@@ -281,10 +311,12 @@ impl Engine {
             return Looked::Unanswered;
         };
         let started = Instant::now();
+        crash_point!("advance.before_look");
         let looked = tokio::select! {
             looked = provider.look(&order, timeout) => looked,
             () = run.stop.cancelled() => Looked::Unanswered,
         };
+        crash_point!("advance.after_look");
         watch::provider_looked(&name, order.direction, &looked, started.elapsed());
         looked
     }

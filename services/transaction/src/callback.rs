@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bursar_contracts::r#type::v1::ErrorReason;
-use bursar_server::{database, now};
+use bursar_server::{crash_point, database, now};
 use bursar_status::Reason;
 use serde_json::json;
 use sqlx::PgPool;
@@ -66,6 +66,7 @@ async fn receive(
     let body = body?;
     let callback = provider.read_callback(&headers, &body, now())?;
     tracing::info!(provider = %name, kind = callback.kind, "a callback came");
+    crash_point!("callback.after_receive");
     // In a task of its own: a provider that hangs up must not leave the
     // connection inside a transaction.
     let pool = inbox.pool.clone();
@@ -79,12 +80,14 @@ async fn receive(
             body: &body,
         };
         callbacks::record(&mut transaction, &received).await?;
+        crash_point!("callback.before_commit");
         transaction.commit().await
     });
     match recording.await {
         Ok(recorded) => recorded?,
         Err(_) => return Err(Refused::Database(sqlx::Error::WorkerCrashed)),
     }
+    crash_point!("callback.after_commit");
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,14 +1,15 @@
 //! Between the domain's values and the contract's messages.
 
 use bursar_contracts::transaction::v1::{
-    self as contract, TransactionFailure, TransactionState, TransactionType,
+    self as contract, ReviewResolution, TransactionFailure, TransactionState, TransactionType,
 };
 use bursar_contracts::r#type::v1::Money as MoneyMessage;
 use bursar_money::PositiveMoney;
 use prost_types::Timestamp;
 use time::OffsetDateTime;
 
-use crate::domain::{Failure, MovementKind, State, Transaction};
+use crate::domain::{Failure, MovementKind, Resolution, State};
+use crate::store::transactions::Stored;
 
 /// An amount as the contract writes it.
 pub(crate) fn money(amount: PositiveMoney) -> MoneyMessage {
@@ -41,11 +42,31 @@ pub(crate) fn transaction_type(kind: MovementKind) -> TransactionType {
         MovementKind::Transfer => TransactionType::Transfer,
         MovementKind::Deposit => TransactionType::Deposit,
         MovementKind::Withdrawal => TransactionType::Withdrawal,
+        MovementKind::Refund => TransactionType::Refund,
+    }
+}
+
+/// A decision as the contract names it.
+pub(crate) fn review_resolution(resolution: Resolution) -> ReviewResolution {
+    match resolution {
+        Resolution::Complete => ReviewResolution::Complete,
+        Resolution::Fail => ReviewResolution::Fail,
+        Resolution::Retry => ReviewResolution::Retry,
+    }
+}
+
+/// A decision that the contract names; `None` for a value that validation refuses.
+pub(crate) fn resolution_of(resolution: ReviewResolution) -> Option<Resolution> {
+    match resolution {
+        ReviewResolution::Unspecified => None,
+        ReviewResolution::Complete => Some(Resolution::Complete),
+        ReviewResolution::Fail => Some(Resolution::Fail),
+        ReviewResolution::Retry => Some(Resolution::Retry),
     }
 }
 
 /// A state as the contract names it.
-fn transaction_state(state: State) -> TransactionState {
+pub(crate) fn transaction_state(state: State) -> TransactionState {
     match state {
         State::Pending => TransactionState::Pending,
         State::Held => TransactionState::Held,
@@ -68,8 +89,15 @@ pub(crate) fn failure(failure: &Failure) -> TransactionFailure {
 }
 
 /// A transaction as the contract writes it.
-pub(crate) fn transaction(transaction: &Transaction, description: &str) -> contract::Transaction {
+pub(crate) fn transaction(stored: &Stored) -> contract::Transaction {
+    let transaction = &stored.transaction;
     let movement = &transaction.movement;
+    let part = |minor_units: i64| {
+        (minor_units > 0).then(|| MoneyMessage {
+            currency_code: transaction.amount.currency().code().to_owned(),
+            minor_units,
+        })
+    };
     contract::Transaction {
         transaction_id: transaction.id.to_string(),
         r#type: transaction_type(movement.kind()).into(),
@@ -79,12 +107,15 @@ pub(crate) fn transaction(transaction: &Transaction, description: &str) -> contr
         to_wallet_id: text(movement.to_wallet()),
         provider: text(movement.provider()),
         provider_reference: transaction.provider_reference.clone().unwrap_or_default(),
-        description: description.to_owned(),
+        description: stored.description.clone(),
         failure: transaction.failure.as_ref().map(failure),
         initiator_user_id: transaction.initiator.to_string(),
         created_at: Some(timestamp(transaction.created_at)),
         updated_at: Some(timestamp(transaction.updated_at)),
         version: transaction.version,
+        original_transaction_id: text(movement.refund().map(|refund| refund.original)),
+        refunded: part(stored.refunded_minor),
+        receivable: part(transaction.receivable()),
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! | state         | waits for                                   | goes on to                        |
 //! |---------------|---------------------------------------------|-----------------------------------|
-//! | PENDING       | the ledger (transfer, hold)                 | COMPLETED, HELD, FAILED           |
+//! | PENDING       | the ledger (transfer, hold)                 | COMPLETED, HELD, PROCESSING, FAILED |
 //! | HELD          | the request to the provider                 | PROCESSING, FAILED                |
 //! | PROCESSING    | the provider                                | SETTLING, RELEASING, UNKNOWN, FAILED |
 //! | UNKNOWN       | the provider's word, however long it takes  | PROCESSING, SETTLING, RELEASING, FAILED |
@@ -15,9 +15,10 @@
 //! | RELEASING     | the ledger (void)                           | FAILED                            |
 //! | COMPLETED     | nothing: final                              |                                   |
 //! | FAILED        | nothing: final                              |                                   |
-//! | MANUAL_REVIEW | a person                                    |                                   |
+//! | MANUAL_REVIEW | a person                                    | where it stopped, SETTLING, RELEASING |
 //!
-//! Every state but the final ones may go to MANUAL_REVIEW.
+//! Every state but the final ones may go to MANUAL_REVIEW. What a person may
+//! decide is in the module `review`; refunds have their doctrine in `refund`.
 //!
 //! The rules that everything else rests on:
 //!
@@ -35,13 +36,17 @@ mod event;
 mod failure;
 mod movement;
 mod posting;
+mod refund;
+mod review;
 mod step;
 mod transaction;
 
 pub use backoff::next_check_in;
-pub use event::{Event, Initiated};
-pub use failure::{Failure, FailureReason, LedgerFault, Refusal, RefusalReason, Side};
-pub use movement::{Movement, MovementKind, ProviderName, ProviderNameInvalid};
+pub use event::{Event, Initiated, Resolved};
+pub use failure::{Failure, FailureReason, LedgerFault, Refusal, RefusalReason, Side, Verdict};
+pub use movement::{Back, Flow, Movement, MovementKind, ProviderName, ProviderNameInvalid, Refund};
 pub use posting::{Account, Bucket, Hold, HoldAction, Leg, Posting, PostingKind};
+pub use refund::{Asker, MAX_SHARES, RefundError, plan as plan_refund};
+pub use review::{Resolution, ResolveError, resolve};
 pub use step::{Answer, Asked, Command, Input, Looked, Note, Posted, Step, StepError, Terms, step};
-pub use transaction::{State, Transaction, TransitionError};
+pub use transaction::{Share, State, Transaction, TransitionError};

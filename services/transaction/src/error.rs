@@ -10,7 +10,11 @@ use bursar_status::StatusBuilder;
 use thiserror::Error;
 use tonic::{Code, Status};
 
-use crate::domain::{Failure, FailureReason, Refusal, RefusalReason, StepError, Transaction};
+use crate::domain::{
+    Failure, FailureReason, RefundError, Refusal, RefusalReason, ResolveError, StepError,
+    Transaction,
+};
+use crate::provider::Unavailable;
 
 /// When to try again after something did not answer.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -49,9 +53,24 @@ pub(crate) enum Error {
     /// No provider of that name is configured.
     #[error("no such payment provider")]
     ProviderUnknown,
+    /// No provider is there for such a movement, at all or now.
+    #[error(transparent)]
+    ProviderUnavailable(#[from] Unavailable),
     /// No such transaction, or not the caller's.
     #[error("no such transaction")]
     TransactionNotFound,
+    /// There is no refund.
+    #[error(transparent)]
+    Refund(#[from] RefundError),
+    /// An operator's decision is not taken in.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// The service works on the transaction at this moment.
+    #[error("the transaction is being worked on at this moment; try again")]
+    Busy {
+        /// The transaction.
+        transaction: TransactionId,
+    },
     /// The ledger has not answered.
     #[error("the ledger does not answer now")]
     LedgerUnavailable {
@@ -136,8 +155,17 @@ impl From<Error> for Status {
             )
             .field("provider", message)
             .into(),
+            Error::ProviderUnavailable(cause) => provider_unavailable(cause, message),
             Error::TransactionNotFound => {
                 StatusBuilder::new(Code::NotFound, ErrorReason::TransactionNotFound, message).into()
+            }
+            Error::Refund(error) => no_refund(&error, message),
+            Error::Resolve(error) => not_resolved(error, message),
+            Error::Busy { transaction } => {
+                StatusBuilder::new(Code::Aborted, ErrorReason::TransactionBusy, message)
+                    .metadata("transaction_id", transaction.to_string())
+                    .retry_after(RETRY_AFTER)
+                    .into()
             }
             Error::LedgerUnavailable { transaction } => unavailable(message, transaction),
             Error::Superseded { transaction } => unavailable(message, Some(transaction)),
@@ -145,6 +173,78 @@ impl From<Error> for Status {
             Error::Database(error) => database::status(&error),
             Error::Step(error) => bursar_status::internal(CommonReason::Internal, &error),
         }
+    }
+}
+
+/// Bad health passes, so the same call may be made again; for everything else
+/// another amount, currency or provider is needed.
+fn provider_unavailable(cause: Unavailable, message: String) -> Status {
+    let reason = ErrorReason::ProviderUnavailable;
+    let builder = match cause {
+        Unavailable::Health => {
+            StatusBuilder::new(Code::Unavailable, reason, message).retry_after(RETRY_AFTER)
+        }
+        Unavailable::NoneConfigured
+        | Unavailable::Direction
+        | Unavailable::Currency
+        | Unavailable::Amount => StatusBuilder::new(Code::FailedPrecondition, reason, &*message)
+            .precondition(bursar_status::Reason::name(reason), "provider", message),
+    };
+    builder.metadata("cause", cause.name()).into()
+}
+
+/// What is to be fulfilled before the call can do anything.
+fn precondition(reason: ErrorReason, message: String, subject: &str) -> StatusBuilder {
+    StatusBuilder::new(Code::FailedPrecondition, reason, &*message).precondition(
+        bursar_status::Reason::name(reason),
+        subject,
+        message,
+    )
+}
+
+fn no_refund(error: &RefundError, message: String) -> Status {
+    let subject = "transaction_id";
+    match error {
+        RefundError::NotFound => {
+            StatusBuilder::new(Code::NotFound, ErrorReason::TransactionNotFound, message).into()
+        }
+        RefundError::NotPermitted => StatusBuilder::new(
+            Code::PermissionDenied,
+            ErrorReason::RefundNotPermitted,
+            message,
+        )
+        .into(),
+        RefundError::NotRefundable => {
+            precondition(ErrorReason::NotRefundable, message, subject).into()
+        }
+        RefundError::NotCompleted => {
+            precondition(ErrorReason::TransactionNotCompleted, message, subject).into()
+        }
+        RefundError::CurrencyMismatch => StatusBuilder::new(
+            Code::InvalidArgument,
+            ErrorReason::CurrencyMismatch,
+            &*message,
+        )
+        .field("amount.currency_code", message)
+        .into(),
+        RefundError::Exceeds { left_minor } => {
+            precondition(ErrorReason::RefundExceedsOriginal, message, subject)
+                .metadata("left_minor", left_minor.to_string())
+                .into()
+        }
+    }
+}
+
+fn not_resolved(error: ResolveError, message: String) -> Status {
+    let subject = "transaction_id";
+    match error {
+        ResolveError::NotInReview { .. } => {
+            precondition(ErrorReason::NotInReview, message, subject).into()
+        }
+        ResolveError::NotAllowed { .. } | ResolveError::TooEarly => {
+            precondition(ErrorReason::ResolutionNotAllowed, message, subject).into()
+        }
+        ResolveError::Step(error) => bursar_status::internal(CommonReason::Internal, &error),
     }
 }
 
@@ -161,13 +261,7 @@ fn unavailable(message: String, transaction: Option<TransactionId>) -> Status {
 
 /// The form of a failure, whether or not a transaction was recorded for it.
 fn failed(reason: FailureReason, message: String, subject: &str) -> StatusBuilder {
-    let precondition = |reason: ErrorReason, message: String| {
-        StatusBuilder::new(Code::FailedPrecondition, reason, &*message).precondition(
-            bursar_status::Reason::name(reason),
-            subject,
-            message,
-        )
-    };
+    let precondition = |reason, message| precondition(reason, message, subject);
     match reason {
         FailureReason::Refused(RefusalReason::WalletNotFound) => {
             StatusBuilder::new(Code::NotFound, ErrorReason::WalletNotFound, message)
@@ -203,5 +297,6 @@ fn failed(reason: FailureReason, message: String, subject: &str) -> StatusBuilde
         FailureReason::ProviderNeverReceived => {
             precondition(ErrorReason::ProviderNeverReceived, message)
         }
+        FailureReason::ResolvedAsFailed => precondition(ErrorReason::ResolvedAsFailed, message),
     }
 }

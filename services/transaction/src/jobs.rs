@@ -1,7 +1,9 @@
 //! What the service does in the background.
 
+pub(crate) mod bulk;
 pub(crate) mod callbacks;
 pub(crate) mod cleanup;
+pub(crate) mod reconciliation;
 pub(crate) mod recovery;
 
 use std::time::Duration;

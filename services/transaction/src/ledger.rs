@@ -4,6 +4,8 @@
 //! the deadline. What was not answered is never taken for refused: the caller
 //! is told whether an attempt may still be on its way.
 
+mod batch;
+
 use std::error::Error as _;
 use std::time::{Duration, Instant};
 
@@ -23,6 +25,8 @@ use crate::domain::{
     Account, Bucket, Hold, HoldAction, LedgerFault, Leg, Posted, Posting, PostingKind, Refusal,
     RefusalReason, Side,
 };
+
+pub(crate) use batch::{BatchReply, Together};
 
 /// How long one attempt may take before it is repeated.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -61,6 +65,9 @@ pub(crate) struct WalletSummary {
     pub(crate) currency_code: String,
     /// Whether it is closed.
     pub(crate) is_closed: bool,
+    /// What it has available, in minor units; only a hint, for display and for
+    /// attempts that the ledger may refuse.
+    pub(crate) available_minor: i64,
 }
 
 /// The client.
@@ -156,6 +163,7 @@ fn summary(wallet: contract::Wallet) -> WalletSummary {
         owner: wallet.owner_user_id.parse().ok(),
         currency_code: wallet.currency_code,
         is_closed,
+        available_minor: wallet.balance.map_or(0, |balance| balance.available_minor),
     }
 }
 
@@ -200,12 +208,12 @@ impl Pauses {
 
 fn message(posting: &Posting) -> contract::Posting {
     let kind = match posting.kind {
-        PostingKind::Transfer => contract::PostingKind::Transfer,
+        PostingKind::Transfer | PostingKind::GiveBack => contract::PostingKind::Transfer,
         PostingKind::Deposit => contract::PostingKind::Deposit,
         PostingKind::Place => contract::PostingKind::Hold,
         PostingKind::Capture => contract::PostingKind::HoldCapture,
         PostingKind::Void => contract::PostingKind::HoldVoid,
-        PostingKind::Bar => contract::PostingKind::Adjustment,
+        PostingKind::Bar | PostingKind::Cover => contract::PostingKind::Adjustment,
     };
     contract::Posting {
         posting_id: posting.id.to_string(),
@@ -225,7 +233,7 @@ fn message(posting: &Posting) -> contract::Posting {
 fn leg_message(posting: &Posting, leg: &Leg) -> contract::Leg {
     let currency_code = posting.currency_code;
     let bucket = match leg.bucket {
-        // A transfer may be paid with bonus money, a withdrawal may not.
+        // A transfer may be paid with bonus money, a withdrawal and a refund may not.
         Bucket::Available if posting.kind == PostingKind::Transfer => contract::Bucket::Spendable,
         Bucket::Available => contract::Bucket::Available,
         Bucket::Held => contract::Bucket::Held,
@@ -245,6 +253,14 @@ fn leg_message(posting: &Posting, leg: &Leg) -> contract::Leg {
             message.system = Some(SystemAccount {
                 purpose: SystemPurpose::Settlement.into(),
                 name: provider.to_string(),
+                currency_code: currency_code.to_owned(),
+            });
+        }
+        Account::Receivable(wallet) => {
+            message.system = Some(SystemAccount {
+                purpose: SystemPurpose::Receivable.into(),
+                // 32 characters, which is what a name may have.
+                name: wallet.uuid().simple().to_string(),
                 currency_code: currency_code.to_owned(),
             });
         }
@@ -297,7 +313,7 @@ fn posted(applied: &PostingApplied) -> Option<Posted> {
 fn rejection(posting: &Posting, rejected: &PostingRejected) -> Reply {
     // Both legs of a hold are the payer's.
     let side = match (posting.kind, rejected.leg_index) {
-        (PostingKind::Transfer | PostingKind::Deposit, 1) => Side::Payee,
+        (PostingKind::Transfer | PostingKind::GiveBack | PostingKind::Deposit, 1) => Side::Payee,
         _ => Side::Payer,
     };
     let refused = |reason| Reply::Refused(Refusal { reason, side });

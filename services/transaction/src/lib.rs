@@ -7,30 +7,42 @@
 //! that runs them, for live requests and for recovery alike.
 
 mod advance;
+mod bulk;
 mod callback;
 mod config;
 mod contract;
 pub mod domain;
 mod error;
+mod explain;
 mod invariants;
 mod jobs;
 mod ledger;
 mod provider;
+pub mod reconciliation;
 mod rpc;
 mod store;
 mod watch;
+mod watching;
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
+use bursar_contracts::transaction::v1::bulk_service_server::BulkServiceServer;
+use bursar_contracts::transaction::v1::explain_service_server::ExplainServiceServer;
+use bursar_contracts::transaction::v1::review_service_server::ReviewServiceServer;
 use bursar_contracts::transaction::v1::transaction_service_server::TransactionServiceServer;
+use bursar_contracts::transaction::v1::watch_service_server::WatchServiceServer;
 use bursar_server::{Assembly, Definition, Job, Migrations, Start};
 use tonic::service::Routes;
 use uuid::Uuid;
 
 use crate::advance::Engine;
 use crate::config::Settings;
+use crate::explain::entries::{self, Entries};
 use crate::ledger::Ledger;
-use crate::provider::{PaymentProvider, Providers, Sandbox};
+use crate::provider::Providers;
+use crate::rpc::reconciliation::Reconciling;
+use crate::watching::feed::Feed;
 
 /// The migrations of this crate, with a table of applied versions of their own.
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -54,41 +66,73 @@ pub fn definition() -> Definition {
                 migrator: &MIGRATOR,
             },
         ],
-        invariants: invariants::INVARIANTS.to_vec(),
+        invariants: [
+            &invariants::INVARIANTS[..],
+            &bulk::invariants::INVARIANTS[..],
+        ]
+        .concat(),
         assemble: |start| Box::pin(assemble(start)),
     }
 }
 
 async fn assemble(start: Start) -> anyhow::Result<Assembly> {
     let settings = Settings::read(&start)?;
+    let lists = rpc::reconciliation::lists(&settings.providers)?;
     let engine = Engine {
         pool: start.pool.clone(),
         ledger: Ledger::new(start.channel("wallet")?),
-        providers: providers(&settings)?,
+        providers: Providers::new(settings.providers)?,
         holder: Uuid::now_v7(),
     };
+    let wallet = start.config.wallet_address.as_deref();
+    let wallet = entries::channel(wallet.context("BURSAR_WALLET_ADDRESS is not set")?)?;
+    let feed = Arc::new(feed(&start)?);
+    let reconciling = Reconciling::assemble(&start, lists, engine.providers.clone())?;
     let (pool, shutdown) = (start.pool, start.shutdown);
     let recovery = jobs::recovery::run(engine.clone(), settings.recovery, shutdown.clone());
     let callbacks = jobs::callbacks::run(pool.clone(), shutdown.clone());
-    let cleanup = jobs::cleanup::run(pool.clone(), shutdown);
+    let cleanup = jobs::cleanup::run(pool.clone(), shutdown.clone());
+    let bulk = jobs::bulk::run(engine.clone(), settings.recovery, shutdown.clone());
     Ok(Assembly {
-        http: callback::router(pool, engine.providers.clone()),
-        routes: Some(Routes::new(TransactionServiceServer::new(rpc::Rpc::new(
-            engine,
-        )))),
+        http: callback::router(pool, engine.providers.clone()).merge(reconciling.http),
+        routes: Some(
+            Routes::new(ReviewServiceServer::new(rpc::Reviews::new(engine.clone())))
+                .add_service(BulkServiceServer::new(rpc::BulkRpc::new(
+                    engine.clone(),
+                    shutdown.clone(),
+                )))
+                .add_service(ExplainServiceServer::new(rpc::ExplainRpc::new(
+                    engine.clone(),
+                    Entries::new(wallet.clone()),
+                )))
+                .add_service(WatchServiceServer::new(rpc::WatchRpc::new(
+                    engine.pool.clone(),
+                    Arc::clone(&feed),
+                    wallet,
+                    shutdown.clone(),
+                )))
+                .add_service(reconciling.service)
+                .add_service(TransactionServiceServer::new(rpc::Rpc::new(engine))),
+        ),
         jobs: vec![
             Job::new("recovery", recovery),
+            Job::new("bulk", bulk),
+            Job::new("watching", feed.run(shutdown)),
             Job::new("callbacks", callbacks),
             Job::new("cleanup", cleanup),
-        ],
+        ]
+        .into_iter()
+        .chain(reconciling.jobs)
+        .collect(),
     })
 }
 
-fn providers(settings: &Settings) -> anyhow::Result<Providers> {
-    let mut providers = Vec::new();
-    if let Some(sandbox) = &settings.sandbox {
-        let client: Arc<dyn PaymentProvider> = Arc::new(Sandbox::new(sandbox.clone())?);
-        providers.push(("sandbox".parse()?, client));
-    }
-    Ok(Providers::new(providers))
+/// The streams of events, where a Redis is configured.
+fn feed(start: &Start) -> anyhow::Result<Feed> {
+    let redis = match &start.config.redis_events_url {
+        Some(_) => Some(start.redis()?),
+        None => None,
+    };
+    let stream_prefix = start.config.events_stream_prefix.clone();
+    Ok(Feed::new(start.pool.clone(), redis, stream_prefix))
 }

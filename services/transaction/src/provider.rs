@@ -3,7 +3,17 @@
 //! A provider is asked by our reference, the transaction's id, under which it
 //! acts at most once. What it answers is sorted into what is certain and what
 //! is not; nothing here decides what follows from that.
+//!
+//! A [`PaymentProvider`] speaks one provider's API. The engine sees it as
+//! [`Guarded`]: behind a bulkhead, a breaker and retries of its own, so that one
+//! provider's trouble stays its own. [`Providers::choose`] finds the provider for
+//! a movement of which the caller names none.
 
+mod breaker;
+mod bulkhead;
+mod guarded;
+mod retry;
+mod routing;
 mod sandbox;
 
 use std::collections::HashMap;
@@ -17,9 +27,17 @@ use bursar_money::PositiveMoney;
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::domain::{Asked, Looked, Movement, ProviderName, Terms, Transaction};
+use crate::domain::{Asked, Back, Looked, Movement, ProviderName, Terms, Transaction};
 
-pub(crate) use sandbox::{Sandbox, SandboxSettings};
+pub(crate) use breaker::{BreakerSettings, Phase, Sign};
+pub(crate) use bulkhead::BulkheadSettings;
+pub(crate) use guarded::{GuardSettings, Guarded};
+pub(crate) use retry::RetryPolicy;
+pub(crate) use routing::{Currencies, Offer, Tariff, Unavailable, Wanted};
+pub(crate) use sandbox::SandboxSettings;
+
+use routing::Candidate;
+use sandbox::Sandbox;
 
 /// The direction of the money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +46,8 @@ pub(crate) enum Direction {
     Charge,
     /// The provider pays money out.
     Payout,
+    /// The provider gives back what it took in by an earlier charge.
+    Refund,
 }
 
 /// What a provider is asked to do, or asked about.
@@ -37,6 +57,8 @@ pub(crate) struct Order {
     pub(crate) reference: TransactionId,
     /// The direction.
     pub(crate) direction: Direction,
+    /// Our name for the charge that a refund gives back; absent for anything else.
+    pub(crate) original: Option<TransactionId>,
     /// How much.
     pub(crate) amount: PositiveMoney,
     /// Until when a request to act may be taken; later it must not have any
@@ -49,14 +71,20 @@ pub(crate) struct Order {
 impl Order {
     /// The order of a transaction; `None` for one whose provider was not asked.
     pub(crate) fn of(transaction: &Transaction, terms: &Terms) -> Option<Self> {
-        let direction = match transaction.movement {
+        let direction = match &transaction.movement {
             Movement::Transfer { .. } => return None,
             Movement::Deposit { .. } => Direction::Charge,
             Movement::Withdrawal { .. } => Direction::Payout,
+            Movement::Refund(refund) => match refund.back {
+                Back::Wallet(_) => return None,
+                Back::Provider { .. } => Direction::Refund,
+            },
         };
+        let refund = transaction.movement.refund();
         Some(Self {
             reference: transaction.id,
             direction,
+            original: refund.map(|refund| refund.original),
             amount: transaction.amount,
             valid_until: transaction.provider_requested_at? + terms.lookup_window / 2,
         })
@@ -69,6 +97,16 @@ impl Direction {
         match self {
             Self::Charge => "charge",
             Self::Payout => "payout",
+            Self::Refund => "refund",
+        }
+    }
+
+    /// The name of a question about it in metrics and logs.
+    pub(crate) fn status_name(self) -> &'static str {
+        match self {
+            Self::Charge => "charge_status",
+            Self::Payout => "payout_status",
+            Self::Refund => "refund_status",
         }
     }
 }
@@ -95,7 +133,17 @@ pub(crate) enum CallbackRefused {
     Body,
 }
 
-/// A payment provider.
+/// What a call has come to, and what it has shown of the provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Heard<T> {
+    /// What it means for the transaction.
+    pub(crate) outcome: T,
+    /// What it says about the provider's health. An [`Asked::NotSent`] that is
+    /// [`Sign::Failing`] means that there was no connection, and nothing else.
+    pub(crate) sign: Sign,
+}
+
+/// The API of a payment provider.
 #[async_trait]
 pub(crate) trait PaymentProvider: Send + Sync {
     /// What was agreed with it.
@@ -104,11 +152,12 @@ pub(crate) trait PaymentProvider: Send + Sync {
     /// How long it may take to act.
     fn deadline(&self) -> Duration;
 
-    /// Asks it to act, waiting no longer than `timeout`.
-    async fn act(&self, order: &Order, timeout: Duration) -> Asked;
+    /// Asks it to act, waiting no longer than `timeout`. The request is sent at
+    /// most once.
+    async fn act(&self, order: &Order, timeout: Duration) -> Heard<Asked>;
 
     /// Asks it what it did, waiting no longer than `timeout`.
-    async fn look(&self, order: &Order, timeout: Duration) -> Looked;
+    async fn look(&self, order: &Order, timeout: Duration) -> Heard<Looked>;
 
     /// Reads a callback after checking its signature.
     fn read_callback(
@@ -117,21 +166,65 @@ pub(crate) trait PaymentProvider: Send + Sync {
         body: &[u8],
         now: OffsetDateTime,
     ) -> Result<Callback, CallbackRefused>;
+
+    /// What it shows that nothing came within `timeout`. A provider that was
+    /// given less than half of its time is not to blame: otherwise callers in a
+    /// hurry could take it out of service for everybody.
+    fn silence(&self, timeout: Duration) -> Sign {
+        if timeout >= self.deadline() / 2 {
+            Sign::Failing
+        } else {
+            Sign::Nothing
+        }
+    }
+}
+
+/// One provider's settings.
+#[derive(Clone, Debug)]
+pub(crate) struct ProviderSettings {
+    /// Its name.
+    pub(crate) name: ProviderName,
+    /// How its API is reached.
+    pub(crate) connector: SandboxSettings,
+    /// How it is called, and what for.
+    pub(crate) guard: GuardSettings,
 }
 
 /// The providers that are configured.
 #[derive(Clone, Default)]
-pub(crate) struct Providers(Arc<HashMap<ProviderName, Arc<dyn PaymentProvider>>>);
+pub(crate) struct Providers(Arc<HashMap<ProviderName, Guarded>>);
 
 impl Providers {
+    /// The providers by these settings.
     pub(crate) fn new(
-        providers: impl IntoIterator<Item = (ProviderName, Arc<dyn PaymentProvider>)>,
-    ) -> Self {
-        Self(Arc::new(providers.into_iter().collect()))
+        settings: impl IntoIterator<Item = ProviderSettings>,
+    ) -> anyhow::Result<Self> {
+        let guarded = settings.into_iter().map(|settings| {
+            let connector = Box::new(Sandbox::new(settings.connector)?);
+            let guarded = Guarded::new(settings.name.clone(), connector, settings.guard);
+            Ok((settings.name, guarded))
+        });
+        Ok(Self(Arc::new(guarded.collect::<anyhow::Result<_>>()?)))
     }
 
     /// The provider of that name.
-    pub(crate) fn get(&self, name: &ProviderName) -> Option<&Arc<dyn PaymentProvider>> {
+    pub(crate) fn get(&self, name: &ProviderName) -> Option<&Guarded> {
         self.0.get(name)
+    }
+
+    /// The provider for a movement of which the caller names none. To be called
+    /// once for a movement, before it is recorded.
+    pub(crate) fn choose(&self, wanted: &Wanted) -> Result<&ProviderName, Unavailable> {
+        let candidates = self.0.iter().map(|(name, guarded)| Candidate {
+            name,
+            offer: guarded.offer(),
+            is_choosable: guarded.is_choosable(),
+        });
+        let ranked = routing::rank(candidates, wanted)?;
+        // Another movement may have taken the trial of one on probation meanwhile.
+        let chosen = ranked
+            .into_iter()
+            .find(|name| self.0.get(name).is_some_and(Guarded::choose));
+        chosen.ok_or(Unavailable::Health)
     }
 }

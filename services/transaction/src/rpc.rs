@@ -1,18 +1,31 @@
 //! The RPCs, one file each.
 
+mod bulk;
+mod bulk_create;
+mod bulk_reads;
+mod bulk_watch;
 mod create_deposit;
+mod create_refund;
 mod create_transfer;
 mod create_withdrawal;
 mod creation;
+mod explain;
 mod get_transaction;
 mod list_transactions;
+pub(crate) mod reconciliation;
+mod refund;
+mod review_list;
+mod review_resolution;
+mod review_service;
+mod watch_account;
 
 use bursar_aip::id::WalletId;
 use bursar_contracts::transaction::v1::transaction_service_server::TransactionService;
 use bursar_contracts::transaction::v1::{
-    CreateDepositRequest, CreateDepositResponse, CreateTransferRequest, CreateTransferResponse,
-    CreateWithdrawalRequest, CreateWithdrawalResponse, GetTransactionRequest,
-    GetTransactionResponse, ListTransactionsRequest, ListTransactionsResponse,
+    CreateDepositRequest, CreateDepositResponse, CreateRefundRequest, CreateRefundResponse,
+    CreateTransferRequest, CreateTransferResponse, CreateWithdrawalRequest,
+    CreateWithdrawalResponse, GetTransactionRequest, GetTransactionResponse,
+    ListTransactionsRequest, ListTransactionsResponse,
 };
 use bursar_contracts::r#type::v1::Money as MoneyMessage;
 use bursar_money::{Currency, PositiveMoney};
@@ -21,6 +34,13 @@ use tonic::{Request, Response, Status};
 use crate::advance::Engine;
 use crate::domain::ProviderName;
 use crate::error::Error;
+use crate::provider::Wanted;
+use crate::watch;
+
+pub(crate) use bulk::BulkRpc;
+pub(crate) use explain::ExplainRpc;
+pub(crate) use review_service::Reviews;
+pub(crate) use watch_account::WatchRpc;
 
 /// The service's handlers.
 pub(crate) struct Rpc {
@@ -40,6 +60,13 @@ impl TransactionService for Rpc {
         request: Request<CreateDepositRequest>,
     ) -> Result<Response<CreateDepositResponse>, Status> {
         create_deposit::handle(&self.engine, request).await
+    }
+
+    async fn create_refund(
+        &self,
+        request: Request<CreateRefundRequest>,
+    ) -> Result<Response<CreateRefundResponse>, Status> {
+        create_refund::handle(&self.engine, request).await
     }
 
     async fn create_transfer(
@@ -86,13 +113,18 @@ fn wallet_id(text: &str, field: &'static str) -> Result<WalletId, Error> {
     text.parse().map_err(|_| Error::FieldInvalid { field })
 }
 
-/// The provider of a request, which must be configured.
-fn provider(engine: &Engine, text: &str) -> Result<ProviderName, Error> {
+/// The provider of a request: the one that it names, which must be configured
+/// and take part in such a movement, or the best one when it names none.
+fn provider(engine: &Engine, text: &str, wanted: &Wanted) -> Result<ProviderName, Error> {
+    if text.is_empty() {
+        let chosen = engine.providers.choose(wanted);
+        watch::routed(wanted.direction, chosen);
+        return Ok(chosen?.clone());
+    }
     let name = text
         .parse()
         .map_err(|_| Error::FieldInvalid { field: "provider" })?;
-    match engine.providers.get(&name) {
-        Some(_) => Ok(name),
-        None => Err(Error::ProviderUnknown),
-    }
+    let provider = engine.providers.get(&name).ok_or(Error::ProviderUnknown)?;
+    provider.offer().cost(wanted)?;
+    Ok(name)
 }

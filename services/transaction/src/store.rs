@@ -3,13 +3,33 @@
 //! Lock order inside a database transaction: `transaction_checks`, then
 //! `transactions`, then `events`, then `idempotency_keys`; the transaction that
 //! claims a key first inserts new rows only, so it waits for nobody behind the
-//! key. READ COMMITTED is assumed.
+//! key. One that records a refund locks the original's row before the key; a
+//! refund's own row comes before its original's, and no original is a refund, so
+//! nobody waits in a circle. READ COMMITTED is assumed.
 
+pub(crate) mod bulk;
+pub(crate) mod bulk_checks;
+pub(crate) mod bulk_rows;
 pub(crate) mod callbacks;
 pub(crate) mod checks;
 pub(crate) mod events;
+pub(crate) mod explain;
 pub(crate) mod lists;
+pub(crate) mod reconciliation;
 pub(crate) mod transactions;
+pub(crate) mod watch_owners;
+
+use std::time::Duration;
+
+use sqlx::postgres::types::PgInterval;
+
+fn interval(duration: Duration) -> PgInterval {
+    PgInterval {
+        months: 0,
+        days: 0,
+        microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
+    }
+}
 
 /// A row or an event that the code cannot read: it and the data disagree.
 fn unreadable(what: &str) -> sqlx::Error {

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use metrics::{counter, gauge, histogram};
+use metrics::{Gauge, counter, gauge, histogram};
 use time::OffsetDateTime;
 
 use crate::domain::{Asked, Looked, ProviderName, State, Transaction};
-use crate::provider::Direction;
+use crate::provider::{Direction, Phase, Unavailable};
 use crate::store::checks::Count;
 
 /// A transaction reached a state.
@@ -46,10 +46,7 @@ pub(crate) fn provider_looked(
     looked: &Looked,
     took: Duration,
 ) {
-    let operation = match direction {
-        Direction::Charge => "charge_status",
-        Direction::Payout => "payout_status",
-    };
+    let operation = direction.status_name();
     let outcome = match looked {
         Looked::Found(_) => "answered",
         Looked::NotFound => "not_found",
@@ -66,6 +63,94 @@ fn called(provider: &ProviderName, operation: &'static str, outcome: &'static st
         "outcome" => outcome
     )
     .record(took.as_secs_f64());
+}
+
+/// What a provider's breaker is.
+pub(crate) fn breaker(provider: &ProviderName, phase: Phase) {
+    let value = match phase {
+        Phase::Closed => 0.0,
+        Phase::HalfOpen => 1.0,
+        Phase::Open => 2.0,
+    };
+    gauge!("bursar_provider_breaker_state", "provider" => provider.to_string()).set(value);
+}
+
+/// A provider's breaker has turned.
+pub(crate) fn breaker_turned(provider: &ProviderName, from: Phase, to: Phase) {
+    breaker(provider, to);
+    counter!(
+        "bursar_provider_breaker_transitions_total",
+        "provider" => provider.to_string(),
+        "to" => to.name()
+    )
+    .increment(1);
+    let (from, to_name) = (from.name(), to.name());
+    match to {
+        Phase::Open => {
+            tracing::error!(%provider, from, to = to_name, "the provider is left alone for a while");
+        }
+        Phase::HalfOpen | Phase::Closed => {
+            tracing::info!(%provider, from, to = to_name, "the provider's breaker has turned");
+        }
+    }
+}
+
+/// A call has taken a place of a provider's bulkhead.
+pub(crate) fn bulkhead_entered(provider: &ProviderName, kind: &'static str) {
+    bulkhead(provider, kind).increment(1);
+}
+
+/// A call has left its place.
+pub(crate) fn bulkhead_left(provider: &ProviderName, kind: &'static str) {
+    bulkhead(provider, kind).decrement(1);
+}
+
+fn bulkhead(provider: &ProviderName, kind: &'static str) -> Gauge {
+    gauge!(
+        "bursar_provider_bulkhead_in_use",
+        "provider" => provider.to_string(),
+        "kind" => kind
+    )
+}
+
+/// A call was not made: `by` is `breaker` or `bulkhead`.
+pub(crate) fn call_refused(provider: &ProviderName, operation: &'static str, by: &'static str) {
+    counter!(
+        "bursar_provider_refusals_total",
+        "provider" => provider.to_string(),
+        "operation" => operation,
+        "by" => by
+    )
+    .increment(1);
+}
+
+/// A call without effect is made once more.
+pub(crate) fn call_retried(provider: &ProviderName, operation: &'static str) {
+    counter!(
+        "bursar_provider_retries_total",
+        "provider" => provider.to_string(),
+        "operation" => operation
+    )
+    .increment(1);
+}
+
+/// A provider was chosen for a movement of which the caller named none; or there
+/// was none to choose.
+pub(crate) fn routed(direction: Direction, chosen: Result<&ProviderName, Unavailable>) {
+    let direction = direction.name();
+    match chosen {
+        Ok(provider) => counter!(
+            "bursar_provider_choices_total",
+            "direction" => direction,
+            "provider" => provider.to_string()
+        ),
+        Err(cause) => counter!(
+            "bursar_provider_unavailable_total",
+            "direction" => direction,
+            "cause" => cause.name()
+        ),
+    }
+    .increment(1);
 }
 
 /// What is under way, by state, and how old the oldest unknown outcome is.

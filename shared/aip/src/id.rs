@@ -40,6 +40,12 @@ pub type CampaignId = Id<Campaign>;
 pub type GrantId = Id<Grant>;
 /// The id of an account at a provider.
 pub type ProviderAccountId = Id<ProviderAccount>;
+/// The id of a bulk transfer.
+pub type BulkTransferId = Id<BulkTransfer>;
+/// The id of a settlement file.
+pub type SettlementFileId = Id<SettlementFile>;
+/// The id of a break between a provider's books and ours.
+pub type BreakId = Id<Break>;
 
 /// What an id names. The types that implement it have no values.
 pub trait Kind: Copy + fmt::Debug + Ord + Hash + Send + Sync + 'static {
@@ -117,6 +123,30 @@ pub enum ProviderAccount {}
 
 impl Kind for ProviderAccount {
     const PREFIX: &'static str = "pac_";
+}
+
+/// Names bulk transfers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BulkTransfer {}
+
+impl Kind for BulkTransfer {
+    const PREFIX: &'static str = "blk_";
+}
+
+/// Names settlement files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SettlementFile {}
+
+impl Kind for SettlementFile {
+    const PREFIX: &'static str = "stf_";
+}
+
+/// Names breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Break {}
+
+impl Kind for Break {
+    const PREFIX: &'static str = "brk_";
 }
 
 /// The id of a `K`. Ids order as their UUIDs do, which is also how PostgreSQL

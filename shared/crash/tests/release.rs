@@ -1,5 +1,6 @@
 //! Points are not for releases.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -42,4 +43,72 @@ fn a_release_with_points_is_refused() {
 #[test]
 fn a_point_is_nothing_without_the_feature() {
     bursar_crash::crash_point!("test.before");
+}
+
+/// A program with a point that is built as releases are built, without the feature,
+/// has not even the point's name in it.
+#[test]
+fn a_release_has_no_trace_of_a_point() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("released");
+    fs::create_dir_all(&directory).expect("a directory is made");
+    let source = directory.join("released.rs");
+    let program = "fn main() { bursar_crash::crash_point!(\"test.leaves_a_trace\"); }";
+    fs::write(&source, program).expect("a program is written");
+    let library = directory.join("libbursar_crash.rlib");
+    let linked = format!("bursar_crash={}", library.display());
+    let crate_itself = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs");
+    rustc(
+        &directory,
+        &["--crate-type", "rlib", "--crate-name", "bursar_crash"],
+        &crate_itself,
+    );
+    rustc(&directory, &["--extern", &linked], &source);
+    let built = fs::read(directory.join("released")).expect("the program is built");
+    let name = b"leaves_a_trace";
+    assert!(!built.windows(name.len()).any(|bytes| bytes == name));
+}
+
+/// Compiles something as in a release.
+fn rustc(directory: &Path, options: &[&str], source: &Path) {
+    let compiler = Path::new(env!("CARGO")).with_file_name("rustc");
+    let output = Command::new(compiler)
+        .args([
+            "--edition",
+            "2024",
+            "-C",
+            "debug-assertions=off",
+            "-O",
+            "--out-dir",
+        ])
+        .arg(directory)
+        .args(options)
+        .arg(source)
+        .output()
+        .expect("the compiler runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+}
+
+/// No program has points unless it is asked for them, and releases do not ask.
+#[test]
+fn no_program_has_points_by_default() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut with_points = 0;
+    for entry in fs::read_dir(root.join("services")).expect("the services are there") {
+        let manifest = entry.expect("an entry is read").path().join("Cargo.toml");
+        let Ok(manifest) = fs::read_to_string(manifest) else {
+            continue;
+        };
+        let features = manifest.split("[features]").nth(1).unwrap_or_default();
+        let features = features.split("\n[").next().unwrap_or_default();
+        with_points += usize::from(features.contains("\ncrash-points ="));
+        assert!(!features.contains("\ndefault ="), "{features}");
+    }
+    assert!(
+        with_points >= 2,
+        "the wallet and the transaction service have points"
+    );
+    let recipe = fs::read_to_string(root.join("Dockerfile")).expect("the recipe of releases");
+    assert!(recipe.contains("--release"));
+    assert!(!recipe.contains("--features") && !recipe.contains("--all-features"));
 }

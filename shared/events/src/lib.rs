@@ -12,7 +12,8 @@
 //!    `bursar:events:<source>` as a CloudEvent, at least once and, for each
 //!    aggregate, in the order of the versions. Then its outbox row goes.
 //! 3. A [`consumer`] lets it take effect in its own database, once, and sets it
-//!    aside as a [dead letter](dead_letters) when that cannot be done.
+//!    aside as a [dead letter](dead_letters) when that cannot be done. Who only tells
+//!    what happens reads the stream by a [`tail`].
 //!
 //! What all of this rests on: the versions of an aggregate run 1, 2, 3 without
 //! a gap, and version n commits after version n−1. The unique key of `events`
@@ -58,6 +59,7 @@ mod log;
 mod received;
 pub mod relay;
 mod stats;
+pub mod tail;
 mod trace;
 
 pub use event::{Aggregate, Event, EventData};

@@ -28,7 +28,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 /// What every user may do.
-const USER_GRANTS: [&str; 13] = [
+const USER_GRANTS: [&str; 15] = [
     "user:read:own",
     "session:*:own",
     "wallet:*:own",
@@ -40,11 +40,13 @@ const USER_GRANTS: [&str; 13] = [
     "deposit:*:own",
     "withdrawal:*:own",
     "transaction:*:own",
+    "refund:*:own",
+    "bulk_transfer:*:own",
     "ticket:create:own",
     "ticket:read:own",
 ];
 /// What an admin may do besides.
-const ADMIN_GRANTS: [&str; 10] = [
+const ADMIN_GRANTS: [&str; 14] = [
     "*:read:any",
     "ticket:*:any",
     "audit:*:any",
@@ -55,6 +57,10 @@ const ADMIN_GRANTS: [&str; 10] = [
     "bonus:*:any",
     "bonus_campaign:*:any",
     "ledger:*:any",
+    "refund:*:any",
+    "transaction:explain:any",
+    "review:*:any",
+    "reconciliation:*:any",
 ];
 /// How long tokens are good for, in seconds.
 const LIFETIME_SECONDS: i64 = 900;

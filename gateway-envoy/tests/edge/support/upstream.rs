@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use bursar_contracts::transaction::v1 as transaction;
@@ -108,6 +108,8 @@ impl Upstream {
         let plain = Router::new()
             .route("/.well-known/jwks.json", get(key_set))
             .route("/api/v1/transactions/callbacks/{provider}", post(callback))
+            .route("/api/v1/transactions/settlement-files", post(file))
+            .layer(DefaultBodyLimit::disable())
             .with_state(keys.clone());
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
@@ -183,6 +185,13 @@ async fn callback(
     let mut seen = HeaderMap::new();
     repeat(&headers, &mut seen);
     (seen, format!("{provider} {}", body.len()))
+}
+
+/// A file of any length: how long it was.
+async fn file(headers: HeaderMap, body: Bytes) -> impl IntoResponse {
+    let mut seen = HeaderMap::new();
+    repeat(&headers, &mut seen);
+    (seen, body.len().to_string())
 }
 
 /// The answer of an RPC that this test does not play.
@@ -375,6 +384,17 @@ impl TransactionService for Played {
         self.answer(
             request.metadata(),
             transaction::CreateDepositResponse::default(),
+        )
+        .await
+    }
+
+    async fn create_refund(
+        &self,
+        request: Request<transaction::CreateRefundRequest>,
+    ) -> Result<Response<transaction::CreateRefundResponse>, Status> {
+        self.answer(
+            request.metadata(),
+            transaction::CreateRefundResponse::default(),
         )
         .await
     }

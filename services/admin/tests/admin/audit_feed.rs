@@ -179,8 +179,8 @@ async fn another_services_events_are_recorded() {
         }),
         from_wallet_id: "wal_1".to_owned(),
         to_wallet_id: "wal_2".to_owned(),
-        provider: String::new(),
         initiator_user_id: user.to_string(),
+        ..TransactionInitiated::default()
     };
     let completed = TransactionCompleted {
         beneficiary_user_id: "usr_2".to_owned(),

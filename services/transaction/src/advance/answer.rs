@@ -8,7 +8,8 @@
 use bursar_aip::id::TenantId;
 use bursar_aip::idempotency::{Answer, Key, Scope};
 use bursar_contracts::transaction::v1::{
-    self as contract, CreateDepositResponse, CreateTransferResponse, CreateWithdrawalResponse,
+    self as contract, CreateDepositResponse, CreateRefundResponse, CreateTransferResponse,
+    CreateWithdrawalResponse,
 };
 use prost::Message;
 use tonic::Status;
@@ -25,6 +26,14 @@ pub(crate) trait AnswerForm: Message + Default + Send + 'static {
 }
 
 impl AnswerForm for CreateDepositResponse {
+    fn about(transaction: contract::Transaction) -> Self {
+        Self {
+            transaction: Some(transaction),
+        }
+    }
+}
+
+impl AnswerForm for CreateRefundResponse {
     fn about(transaction: contract::Transaction) -> Self {
         Self {
             transaction: Some(transaction),
@@ -79,6 +88,7 @@ impl Freeze {
             MovementKind::Transfer => keep::<CreateTransferResponse>(stored),
             MovementKind::Deposit => keep::<CreateDepositResponse>(stored),
             MovementKind::Withdrawal => keep::<CreateWithdrawalResponse>(stored),
+            MovementKind::Refund => keep::<CreateRefundResponse>(stored),
         }
     }
 }
@@ -101,9 +111,6 @@ pub(crate) fn answer_of<T: AnswerForm>(stored: &Stored) -> Result<T, Error> {
     }
     match Error::of_failed(transaction) {
         Some(error) => Err(error),
-        None => Ok(T::about(translate::transaction(
-            transaction,
-            &stored.description,
-        ))),
+        None => Ok(T::about(translate::transaction(stored))),
     }
 }

@@ -4,7 +4,7 @@ use bursar_aip::id::{HoldId, UserId};
 use bursar_money::PositiveMoney;
 use time::OffsetDateTime;
 
-use super::{Failure, Movement, ProviderName};
+use super::{Failure, Movement, ProviderName, Resolution};
 
 /// The first event of every transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,14 @@ pub struct Initiated {
 pub enum Event {
     /// The intent is recorded.
     Initiated(Initiated),
-    /// A withdrawal's money is set aside.
+    /// The wallet has not got what a refund takes: the platform pays the rest.
+    ShortfallFound {
+        /// How often a share of the wallet's was found before.
+        attempt: u32,
+        /// What the wallet is to pay, in minor units.
+        wallet_minor: i64,
+    },
+    /// The money of a withdrawal or a refund is set aside.
     FundsHeld {
         /// The hold.
         hold: HoldId,
@@ -71,6 +78,19 @@ pub enum Event {
         /// Why.
         cause: String,
     },
+    /// An operator has said how it goes on.
+    ReviewResolved(Resolved),
+}
+
+/// An operator's decision about a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// How it goes on.
+    pub resolution: Resolution,
+    /// Why, in the operator's words.
+    pub reason: String,
+    /// The operator.
+    pub operator: UserId,
 }
 
 impl Event {
@@ -78,6 +98,7 @@ impl Event {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Initiated(_) => "transaction.initiated",
+            Self::ShortfallFound { .. } => "transaction.shortfall_found",
             Self::FundsHeld { .. } => "transaction.funds_held",
             Self::ProviderRequested { .. } => "transaction.provider_requested",
             Self::ProviderAccepted { .. } => "transaction.provider_accepted",
@@ -87,6 +108,7 @@ impl Event {
             Self::Completed { .. } => "transaction.completed",
             Self::Failed(_) => "transaction.failed",
             Self::ReviewRequired { .. } => "transaction.review_required",
+            Self::ReviewResolved(_) => "transaction.review_resolved",
         }
     }
 }

@@ -68,6 +68,17 @@ pub enum FailureReason {
     ProviderDeclined,
     /// The payment provider never received the request.
     ProviderNeverReceived,
+    /// An operator found that the money has not moved.
+    ResolvedAsFailed,
+}
+
+/// What makes it final that a barred posting never happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The ledger refused it.
+    Refused(Refusal),
+    /// An operator decided it.
+    Resolved,
 }
 
 /// Why a transaction failed, with a sentence for people.
@@ -185,6 +196,7 @@ impl FailureReason {
             Self::Refused(reason) => reason.name(),
             Self::ProviderDeclined => "PROVIDER_DECLINED",
             Self::ProviderNeverReceived => "PROVIDER_NEVER_RECEIVED",
+            Self::ResolvedAsFailed => "RESOLVED_AS_FAILED",
         }
     }
 
@@ -193,7 +205,11 @@ impl FailureReason {
         RefusalReason::ALL
             .into_iter()
             .map(Self::Refused)
-            .chain([Self::ProviderDeclined, Self::ProviderNeverReceived])
+            .chain([
+                Self::ProviderDeclined,
+                Self::ProviderNeverReceived,
+                Self::ResolvedAsFailed,
+            ])
             .find(|reason| reason.name() == name)
     }
 }
@@ -212,6 +228,14 @@ impl Failure {
         Self {
             reason: FailureReason::ProviderNeverReceived,
             message: "the payment provider never received the request".to_owned(),
+        }
+    }
+
+    /// An operator decided it.
+    pub fn resolved() -> Self {
+        Self {
+            reason: FailureReason::ResolvedAsFailed,
+            message: "an operator found that the money has not moved".to_owned(),
         }
     }
 }
@@ -234,7 +258,11 @@ mod tests {
                 );
             }
         }
-        for failure in [Failure::declined(), Failure::never_received()] {
+        for failure in [
+            Failure::declined(),
+            Failure::never_received(),
+            Failure::resolved(),
+        ] {
             assert_eq!(
                 FailureReason::parse(failure.reason.name()),
                 Some(failure.reason)

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bursar_aip::id::WalletId;
+use bursar_aip::id::{TransactionId, UserId, WalletId};
 use thiserror::Error;
 
 /// The longest name of a payment provider, in characters.
@@ -33,6 +33,47 @@ pub enum Movement {
         /// The provider that pays the money out.
         provider: ProviderName,
     },
+    /// Money of an earlier transaction, given back.
+    Refund(Refund),
+}
+
+/// Money of a completed transfer or deposit on its way back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refund {
+    /// The transaction of which it gives back something.
+    pub original: TransactionId,
+    /// The user whom the original brought the money, and whose wallet pays.
+    pub payer: UserId,
+    /// The wallet the money leaves.
+    pub from: WalletId,
+    /// Where it goes.
+    pub back: Back,
+}
+
+/// Where refunded money goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Back {
+    /// To the wallet that a transfer took it from.
+    Wallet(WalletId),
+    /// To whom a provider took it in from, by that provider.
+    Provider {
+        /// The provider.
+        provider: ProviderName,
+        /// Whether the platform pays what the wallet has not got, and has a claim
+        /// on its owner for it.
+        covers_shortfall: bool,
+    },
+}
+
+/// The way of the money, which is what the state machine goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// From wallet to wallet: one posting.
+    Between,
+    /// From a provider into a wallet: the provider first.
+    In,
+    /// From a wallet to a provider: set aside, then the provider.
+    Out,
 }
 
 /// A movement's kind alone.
@@ -44,6 +85,8 @@ pub enum MovementKind {
     Deposit,
     /// See [`Movement::Withdrawal`].
     Withdrawal,
+    /// See [`Movement::Refund`].
+    Refund,
 }
 
 impl Movement {
@@ -53,6 +96,28 @@ impl Movement {
             Self::Transfer { .. } => MovementKind::Transfer,
             Self::Deposit { .. } => MovementKind::Deposit,
             Self::Withdrawal { .. } => MovementKind::Withdrawal,
+            Self::Refund(_) => MovementKind::Refund,
+        }
+    }
+
+    /// The way of the money.
+    pub fn flow(&self) -> Flow {
+        match self {
+            Self::Transfer { .. } => Flow::Between,
+            Self::Deposit { .. } => Flow::In,
+            Self::Withdrawal { .. } => Flow::Out,
+            Self::Refund(refund) => match refund.back {
+                Back::Wallet(_) => Flow::Between,
+                Back::Provider { .. } => Flow::Out,
+            },
+        }
+    }
+
+    /// The refund, if it is one.
+    pub fn refund(&self) -> Option<&Refund> {
+        match self {
+            Self::Refund(refund) => Some(refund),
+            Self::Transfer { .. } | Self::Deposit { .. } | Self::Withdrawal { .. } => None,
         }
     }
 
@@ -60,6 +125,7 @@ impl Movement {
     pub fn from_wallet(&self) -> Option<WalletId> {
         match self {
             Self::Transfer { from, .. } | Self::Withdrawal { from, .. } => Some(*from),
+            Self::Refund(refund) => Some(refund.from),
             Self::Deposit { .. } => None,
         }
     }
@@ -69,6 +135,10 @@ impl Movement {
         match self {
             Self::Transfer { to, .. } | Self::Deposit { to, .. } => Some(*to),
             Self::Withdrawal { .. } => None,
+            Self::Refund(refund) => match refund.back {
+                Back::Wallet(to) => Some(to),
+                Back::Provider { .. } => None,
+            },
         }
     }
 
@@ -77,6 +147,10 @@ impl Movement {
         match self {
             Self::Transfer { .. } => None,
             Self::Deposit { provider, .. } | Self::Withdrawal { provider, .. } => Some(provider),
+            Self::Refund(refund) => match &refund.back {
+                Back::Wallet(_) => None,
+                Back::Provider { provider, .. } => Some(provider),
+            },
         }
     }
 }
@@ -88,14 +162,20 @@ impl MovementKind {
             Self::Transfer => "transfer",
             Self::Deposit => "deposit",
             Self::Withdrawal => "withdrawal",
+            Self::Refund => "refund",
         }
     }
 
     /// The kind of that name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Transfer, Self::Deposit, Self::Withdrawal]
-            .into_iter()
-            .find(|kind| kind.name() == name)
+        [
+            Self::Transfer,
+            Self::Deposit,
+            Self::Withdrawal,
+            Self::Refund,
+        ]
+        .into_iter()
+        .find(|kind| kind.name() == name)
     }
 }
 

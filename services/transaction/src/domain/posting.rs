@@ -4,7 +4,7 @@
 use bursar_aip::id::{HoldId, TransactionId, UserId, WalletId};
 use uuid::Uuid;
 
-use super::{Movement, ProviderName, Transaction};
+use super::{Back, Movement, ProviderName, Transaction};
 
 /// What a posting is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,12 +13,16 @@ pub enum PostingKind {
     Transfer,
     /// A deposit's money arrives.
     Deposit,
-    /// A withdrawal's money is set aside.
+    /// A refund's money moves from wallet to wallet.
+    GiveBack,
+    /// What goes to a provider is set aside.
     Place,
-    /// A withdrawal's money is gone.
+    /// What was set aside is gone.
     Capture,
-    /// A withdrawal's money is given back.
+    /// What was set aside is given back.
     Void,
+    /// The platform has paid all of a refund.
+    Cover,
     /// Nothing moves: the id is taken, so that no other posting can have it.
     Bar,
 }
@@ -44,6 +48,8 @@ pub enum Account {
     },
     /// What a provider owes the platform.
     Settlement(ProviderName),
+    /// What the owner of a user's wallet owes the platform.
+    Receivable(WalletId),
     /// The platform's wallet for money without a place; used by bars only,
     /// which leave it as it was.
     Suspense,
@@ -89,35 +95,55 @@ pub struct Posting {
     pub kind: PostingKind,
     /// The transaction it belongs to.
     pub transaction: TransactionId,
-    /// The ISO 4217 code of both legs.
+    /// The ISO 4217 code of all legs.
     pub currency_code: &'static str,
-    /// The side the money leaves, then the side it reaches.
-    pub legs: [Leg; 2],
+    /// The sides the money leaves, then the side it reaches.
+    pub legs: Vec<Leg>,
     /// The hold it opens or ends.
     pub hold: Option<Hold>,
 }
 
 impl Transaction {
     /// The posting that a PENDING transaction needs first: the transfer itself
-    /// or the hold of a withdrawal. A deposit asks its provider first.
+    /// or the hold of what goes to a provider. A deposit asks its provider first,
+    /// and so does a refund of which the wallet pays nothing.
     pub(super) fn opening_posting(&self) -> Option<Posting> {
         match &self.movement {
             Movement::Transfer { from, to } => Some(self.posting(
                 self.id.uuid(),
                 PostingKind::Transfer,
-                self.own(*from, Bucket::Available),
+                owned(*from, self.initiator),
                 any(*to, Bucket::Available),
-                None,
             )),
-            Movement::Withdrawal { from, .. } => Some(self.posting(
-                self.derived_id("place"),
-                PostingKind::Place,
-                self.own(*from, Bucket::Available),
-                any(*from, Bucket::Held),
-                Some(HoldAction::Place),
-            )),
+            Movement::Withdrawal { from, .. } => self.place(*from, self.initiator),
             Movement::Deposit { .. } => None,
+            Movement::Refund(refund) => match refund.back {
+                Back::Wallet(to) => Some(self.posting(
+                    self.id.uuid(),
+                    PostingKind::GiveBack,
+                    owned(refund.from, refund.payer),
+                    any(to, Bucket::Available),
+                )),
+                Back::Provider { .. } => self.place(refund.from, refund.payer),
+            },
         }
+    }
+
+    /// Sets aside what the wallet pays. Each share has an id of its own: the
+    /// posting of the one before it must not be taken for this one.
+    fn place(&self, from: WalletId, owner: UserId) -> Option<Posting> {
+        let id = match self.shares() {
+            0 => self.derived_id("place"),
+            number => self.derived_id(&format!("place/{number}")),
+        };
+        let pays = self.wallet_pays();
+        (pays > 0).then(|| Posting {
+            legs: vec![
+                leg(owned(from, owner), -pays),
+                leg(any(from, Bucket::Held), pays),
+            ],
+            ..self.on_hold(id, PostingKind::Place, HoldAction::Place)
+        })
     }
 
     /// The posting that finishes what the provider has done.
@@ -127,93 +153,130 @@ impl Transaction {
             Movement::Deposit { to, provider } => Some(self.posting(
                 self.derived_id("credit"),
                 PostingKind::Deposit,
-                (Account::Settlement(provider.clone()), Bucket::Available),
+                settlement(provider),
                 any(*to, Bucket::Available),
-                None,
             )),
-            Movement::Withdrawal { from, provider } => Some(self.posting(
-                self.derived_id("capture"),
-                PostingKind::Capture,
-                any(*from, Bucket::Held),
-                (Account::Settlement(provider.clone()), Bucket::Available),
-                Some(HoldAction::Capture),
-            )),
+            Movement::Withdrawal { from, provider } => Some(self.pay_out(*from, provider)),
+            Movement::Refund(refund) => match &refund.back {
+                Back::Wallet(_) => None,
+                Back::Provider { provider, .. } => Some(self.pay_out(refund.from, provider)),
+            },
         }
     }
 
-    /// The posting that gives back what a withdrawal has set aside.
-    pub(super) fn release_posting(&self) -> Option<Posting> {
-        match &self.movement {
-            Movement::Transfer { .. } | Movement::Deposit { .. } => None,
-            Movement::Withdrawal { from, .. } => Some(self.posting(
-                self.derived_id("void"),
-                PostingKind::Void,
-                any(*from, Bucket::Held),
-                any(*from, Bucket::Available),
-                Some(HoldAction::Void),
-            )),
+    /// The provider has the money: from what was set aside, and what the wallet
+    /// did not have, from the claim on its owner.
+    fn pay_out(&self, from: WalletId, provider: &ProviderName) -> Posting {
+        let (pays, receivable) = (self.wallet_pays(), self.receivable());
+        let mut legs = Vec::with_capacity(3);
+        if pays > 0 {
+            legs.push(leg(any(from, Bucket::Held), -pays));
         }
+        if receivable > 0 {
+            let claim = (Account::Receivable(from), Bucket::Available);
+            legs.push(leg(claim, -receivable));
+        }
+        legs.push(leg(settlement(provider), self.amount.minor()));
+        let id = self.derived_id("capture");
+        if self.hold.is_some() {
+            Posting {
+                legs,
+                ..self.on_hold(id, PostingKind::Capture, HoldAction::Capture)
+            }
+        } else {
+            Posting {
+                legs,
+                ..self.empty(id, PostingKind::Cover)
+            }
+        }
+    }
+
+    /// The posting that gives back what was set aside; `None` when nothing was.
+    pub(super) fn release_posting(&self) -> Option<Posting> {
+        self.hold?;
+        let from = self.movement.from_wallet()?;
+        let pays = self.wallet_pays();
+        Some(Posting {
+            legs: vec![
+                leg(any(from, Bucket::Held), -pays),
+                leg(any(from, Bucket::Available), pays),
+            ],
+            ..self.on_hold(self.derived_id("void"), PostingKind::Void, HoldAction::Void)
+        })
     }
 
     /// The posting that takes the id of the opening posting and moves nothing.
     pub(super) fn barring_posting(&self) -> Option<Posting> {
         let barred = self.opening_posting()?;
-        let leg = |amount_minor| Leg {
-            account: Account::Suspense,
-            bucket: Bucket::Available,
-            amount_minor,
-        };
+        let suspense = || (Account::Suspense, Bucket::Available);
         Some(Posting {
             kind: PostingKind::Bar,
-            legs: [leg(1), leg(-1)],
+            legs: vec![leg(suspense(), 1), leg(suspense(), -1)],
             hold: None,
             ..barred
         })
     }
 
+    /// The whole amount from one side to the other.
     fn posting(
         &self,
         id: Uuid,
         kind: PostingKind,
-        (payer, payer_bucket): (Account, Bucket),
-        (payee, payee_bucket): (Account, Bucket),
-        action: Option<HoldAction>,
+        payer: (Account, Bucket),
+        payee: (Account, Bucket),
     ) -> Posting {
         let amount_minor = self.amount.minor();
+        Posting {
+            // A positive amount always has its negative.
+            legs: vec![leg(payer, -amount_minor), leg(payee, amount_minor)],
+            ..self.empty(id, kind)
+        }
+    }
+
+    fn on_hold(&self, id: Uuid, kind: PostingKind, action: HoldAction) -> Posting {
+        let hold = Hold {
+            id: self.hold_id(),
+            action,
+        };
+        Posting {
+            hold: Some(hold),
+            ..self.empty(id, kind)
+        }
+    }
+
+    /// A posting whose legs are still to be named.
+    fn empty(&self, id: Uuid, kind: PostingKind) -> Posting {
         Posting {
             id,
             kind,
             transaction: self.id,
             currency_code: self.amount.currency().code(),
-            legs: [
-                Leg {
-                    account: payer,
-                    bucket: payer_bucket,
-                    // A positive amount always has its negative.
-                    amount_minor: -amount_minor,
-                },
-                Leg {
-                    account: payee,
-                    bucket: payee_bucket,
-                    amount_minor,
-                },
-            ],
-            hold: action.map(|action| Hold {
-                id: self.hold_id(),
-                action,
-            }),
+            legs: Vec::new(),
+            hold: None,
         }
     }
+}
 
-    /// A wallet that must be the initiator's.
-    fn own(&self, id: WalletId, bucket: Bucket) -> (Account, Bucket) {
-        let required_owner = Some(self.initiator);
-        (Account::Wallet { id, required_owner }, bucket)
+fn leg((account, bucket): (Account, Bucket), amount_minor: i64) -> Leg {
+    Leg {
+        account,
+        bucket,
+        amount_minor,
     }
+}
+
+/// Money that a wallet may spend, which must be this user's.
+fn owned(id: WalletId, owner: UserId) -> (Account, Bucket) {
+    let required_owner = Some(owner);
+    (Account::Wallet { id, required_owner }, Bucket::Available)
 }
 
 /// Anybody's wallet.
 fn any(id: WalletId, bucket: Bucket) -> (Account, Bucket) {
     let required_owner = None;
     (Account::Wallet { id, required_owner }, bucket)
+}
+
+fn settlement(provider: &ProviderName) -> (Account, Bucket) {
+    (Account::Settlement(provider.clone()), Bucket::Available)
 }

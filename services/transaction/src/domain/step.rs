@@ -8,15 +8,16 @@ mod draft;
 
 use std::time::Duration;
 
-use bursar_aip::id::UserId;
+use bursar_aip::id::{UserId, WalletId};
 use bursar_money::Money;
 use thiserror::Error;
 use time::OffsetDateTime;
 
 use super::{
     Event, LedgerFault, MovementKind, Posting, Refusal, State, Transaction, TransitionError,
+    Verdict,
 };
-use draft::Draft;
+pub(super) use draft::Draft;
 
 /// The agreed terms of a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,9 +50,12 @@ pub enum Input {
     /// The ledger has not answered.
     Unposted,
     /// The opening posting's id is taken: it can never be applied.
-    Barred(Refusal),
+    Barred(Verdict),
     /// The opening posting's id was taken already, by the posting itself.
     BarredTooLate,
+    /// What the payer's wallet has available, in minor units; `None` when the
+    /// ledger has not said.
+    Measured(Option<i64>),
     /// The provider was asked to act.
     Asked(Asked),
     /// The provider was asked what it did.
@@ -135,10 +139,12 @@ pub enum Command {
     Bar {
         /// The posting that moves nothing.
         posting: Posting,
-        /// The refusal that becomes final by it.
-        refusal: Refusal,
+        /// What becomes final by it.
+        verdict: Verdict,
     },
-    /// Ask the provider to charge or to pay out, by the transaction's id.
+    /// See what a wallet has available.
+    Measure(WalletId),
+    /// Ask the provider to charge, pay out or refund, by the transaction's id.
     Ask,
     /// Ask the provider what it did about the transaction's id.
     Look,
@@ -191,8 +197,9 @@ pub fn step(
         } => draft.refused(refusal, sole_attempt),
         Input::Faulted(fault) => draft.review(fault.cause()),
         Input::Unposted => Ok(draft.rest(None)),
-        Input::Barred(refusal) => draft.fail(refusal.failure()),
+        Input::Barred(verdict) => draft.barred(verdict),
         Input::BarredTooLate => draft.post_opening(),
+        Input::Measured(available) => draft.measured(available),
         Input::Asked(asked) => draft.asked(asked),
         Input::Looked(looked) => draft.looked(looked),
     }

@@ -6,14 +6,14 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Event, Failure, Initiated, Movement, MovementKind};
+use super::{Back, Event, Failure, Flow, Initiated, Movement, Resolution};
 
 /// How far a transaction is. The names are the contract's `TransactionState`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// Recorded; nothing has happened yet.
     Pending,
-    /// A withdrawal's money is set aside.
+    /// The money of a withdrawal or a refund is set aside.
     Held,
     /// The provider is being asked, or has accepted and not yet finished.
     Processing,
@@ -89,7 +89,9 @@ pub struct Transaction {
     pub initiator: UserId,
     /// How far it is.
     pub state: State,
-    /// The hold of a withdrawal, once it is placed.
+    /// The wallet's share of a refund for which it has not enough.
+    pub share: Option<Share>,
+    /// The hold of what goes to a provider, once it is placed.
     pub hold: Option<HoldId>,
     /// How often the provider was asked to act.
     pub provider_requests: u32,
@@ -105,6 +107,10 @@ pub struct Transaction {
     pub failure: Option<Failure>,
     /// Why it needs a person.
     pub review_cause: Option<String>,
+    /// The state in which it stopped for a person.
+    pub stopped_in: Option<State>,
+    /// What a person last decided about it, unless it stopped again since.
+    pub resolution: Option<Resolution>,
     /// The user whose wallet the money reached.
     pub beneficiary: Option<UserId>,
     /// When the ledger recorded it.
@@ -115,6 +121,16 @@ pub struct Transaction {
     pub updated_at: OffsetDateTime,
     /// How many events it has had.
     pub version: i64,
+}
+
+/// What a wallet pays of a refund when it has not got all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// How many shares were found, this one included. Each has a posting id of
+    /// its own, because the one before it is barred.
+    pub number: u32,
+    /// What the wallet pays, in minor units: from 0 to the amount.
+    pub wallet_minor: i64,
 }
 
 /// An event that cannot follow: the log is damaged, or the caller is wrong.
@@ -142,6 +158,7 @@ impl Transaction {
             amount: initiated.amount,
             initiator: initiated.initiator,
             state: State::Pending,
+            share: None,
             hold: None,
             provider_requests: 0,
             provider_requested_at: None,
@@ -150,6 +167,8 @@ impl Transaction {
             unknown_since: None,
             failure: None,
             review_cause: None,
+            stopped_in: None,
+            resolution: None,
             beneficiary: None,
             posted_at: None,
             created_at: at,
@@ -182,6 +201,15 @@ impl Transaction {
         })?;
         match event {
             Event::Initiated(_) => {}
+            Event::ShortfallFound {
+                attempt,
+                wallet_minor,
+            } => {
+                self.share = Some(Share {
+                    number: attempt.saturating_add(1),
+                    wallet_minor: *wallet_minor,
+                });
+            }
             Event::FundsHeld { hold } => self.hold = Some(*hold),
             Event::ProviderRequested { attempt, .. } => {
                 self.provider_requests = attempt.saturating_add(1);
@@ -208,9 +236,20 @@ impl Transaction {
                 self.posted_at = Some(*posted_at);
             }
             Event::Failed(failure) => self.failure = Some(failure.clone()),
-            Event::ReviewRequired { cause } => self.review_cause = Some(cause.clone()),
+            Event::ReviewRequired { cause } => {
+                self.review_cause = Some(cause.clone());
+                self.stopped_in = Some(self.state);
+                self.resolution = None;
+            }
+            Event::ReviewResolved(resolved) => {
+                self.review_cause = None;
+                self.stopped_in = None;
+                self.resolution = Some(resolved.resolution);
+            }
         }
-        self.unknown_since = (next == State::Unknown).then_some(at);
+        // A person who lets it be asked again does not make it any younger.
+        let since = self.unknown_since.unwrap_or(at);
+        self.unknown_since = (next == State::Unknown).then_some(since);
         self.state = next;
         self.updated_at = at;
         self.version += 1;
@@ -219,29 +258,42 @@ impl Transaction {
 
     /// The state after an event; `None` when the event cannot follow.
     fn after(&self, event: &Event) -> Option<State> {
-        use MovementKind::{Deposit, Transfer, Withdrawal};
+        use Flow::{Between, In, Out};
         use State::{
             Completed, Failed, Held, ManualReview, Pending, Processing, Releasing, Settling,
             Unknown,
         };
-        let kind = self.movement.kind();
-        match (event, self.state, kind) {
-            (Event::FundsHeld { .. }, Pending, Withdrawal) => Some(Held),
-            (Event::ProviderRequested { .. }, Pending, Deposit)
-            | (Event::ProviderRequested { .. }, Held, Withdrawal)
-            | (Event::ProviderRequested { .. }, Processing, Deposit | Withdrawal) => {
-                Some(Processing)
+        let flow = self.movement.flow();
+        match (event, self.state, flow) {
+            (
+                Event::ShortfallFound {
+                    attempt,
+                    wallet_minor,
+                },
+                Pending,
+                Out,
+            ) => {
+                let follows = self.covers_shortfall()
+                    && *attempt == self.shares()
+                    && (0..=self.amount.minor()).contains(wallet_minor);
+                follows.then_some(Pending)
             }
+            (Event::FundsHeld { .. }, Pending, Out) if self.wallet_pays() > 0 => Some(Held),
+            (Event::ProviderRequested { .. }, Pending, Out) if self.wallet_pays() > 0 => None,
+            (Event::ProviderRequested { .. }, Pending, In | Out)
+            | (Event::ProviderRequested { .. }, Held, Out)
+            | (Event::ProviderRequested { .. }, Processing, In | Out) => Some(Processing),
             (Event::ProviderAccepted { .. }, Processing | Unknown, _) => Some(Processing),
             (Event::ProviderSucceeded { .. }, Processing | Unknown, _) => Some(Settling),
             (Event::ProviderDeclined { .. }, Processing | Unknown, _) => Some(Releasing),
             (Event::OutcomeUnknown { .. }, Processing, _) => Some(Unknown),
-            (Event::Completed { .. }, Pending, Transfer)
-            | (Event::Completed { .. }, Settling, Deposit | Withdrawal) => Some(Completed),
+            (Event::Completed { .. }, Pending, Between)
+            | (Event::Completed { .. }, Settling, In | Out) => Some(Completed),
             (Event::Failed(_), Pending | Held | Processing | Unknown | Releasing, _) => {
                 Some(Failed)
             }
             (Event::ReviewRequired { .. }, state, _) if !state.is_at_rest() => Some(ManualReview),
+            (Event::ReviewResolved(resolved), _, _) => self.after_resolution(resolved.resolution),
             _ => None,
         }
     }
@@ -251,7 +303,38 @@ impl Transaction {
         self.provider_reference.is_some()
     }
 
-    /// The id of a withdrawal's hold: the same for every attempt to place it.
+    /// How many shares of the wallet's were found.
+    pub fn shares(&self) -> u32 {
+        self.share.map_or(0, |share| share.number)
+    }
+
+    /// What the wallet the money leaves pays, in minor units.
+    pub fn wallet_pays(&self) -> i64 {
+        self.share
+            .map_or(self.amount.minor(), |share| share.wallet_minor)
+    }
+
+    /// What the platform pays for that wallet, in minor units, and has a claim on
+    /// its owner for.
+    pub fn receivable(&self) -> i64 {
+        // A share is never more than the amount.
+        self.amount.minor() - self.wallet_pays()
+    }
+
+    /// Whether the platform pays what the wallet has not got.
+    pub fn covers_shortfall(&self) -> bool {
+        self.movement.refund().is_some_and(|refund| {
+            matches!(
+                refund.back,
+                Back::Provider {
+                    covers_shortfall: true,
+                    ..
+                }
+            )
+        })
+    }
+
+    /// The id of the hold of what goes to a provider: the same for every attempt to place it.
     pub fn hold_id(&self) -> HoldId {
         HoldId::from_uuid(self.derived_id("hold"))
     }

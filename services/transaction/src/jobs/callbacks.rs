@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bursar_server::crash_point;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,8 @@ pub(crate) async fn run(pool: PgPool, shutdown: CancellationToken) -> anyhow::Re
 async fn turn(pool: &PgPool) -> Result<u64, sqlx::Error> {
     let mut transaction = pool.begin().await?;
     let matched = callbacks::match_later(&mut transaction, BATCH).await?;
+    crash_point!("callbacks.before_match_commit");
     transaction.commit().await?;
+    crash_point!("callbacks.after_match_commit");
     Ok(matched)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bursar_aip::idempotency;
-use bursar_server::now;
+use bursar_server::{crash_point, now};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,9 @@ pub(crate) async fn run(pool: PgPool, shutdown: CancellationToken) -> anyhow::Re
 async fn turn(pool: &PgPool, shutdown: &CancellationToken) -> Result<(), sqlx::Error> {
     for _ in 0..MAX_BATCHES {
         let mut conn = pool.acquire().await?;
+        crash_point!("cleanup.before_delete");
         let deleted = idempotency::delete_expired(&mut conn, now(), BATCH).await?;
+        crash_point!("cleanup.after_delete");
         if i64::try_from(deleted).is_ok_and(|deleted| deleted < BATCH) || shutdown.is_cancelled() {
             break;
         }

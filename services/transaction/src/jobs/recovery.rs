@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use bursar_server::now;
+use bursar_server::{crash_point, now};
 use bursar_status::correlation::{self, CorrelationId};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,7 @@ pub(crate) async fn run(
         match claim(&engine, settings.concurrency.saturating_sub(running.len())).await {
             Ok(leases) => {
                 for lease in leases {
+                    crash_point!("recovery.after_claim");
                     running.spawn(recover(engine.clone(), lease, shutdown.clone()));
                 }
             }
@@ -118,6 +119,8 @@ async fn resume(
         deadline: Instant::now() + RUN_TIME,
         stop,
     };
+    crash_point!("recovery.before_resume");
     let ended = engine.resume(run).await?;
+    crash_point!("recovery.after_resume");
     Ok(ended.transaction.state.name())
 }

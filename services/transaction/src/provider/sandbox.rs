@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{Callback, CallbackRefused, Direction, Order, PaymentProvider};
+use super::{Callback, CallbackRefused, Direction, Heard, Order, PaymentProvider, Sign};
 use crate::domain::{Answer, Asked, Looked, Terms};
 
 /// How long a connection attempt may take.
@@ -22,6 +22,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_ANSWER: usize = 64 * 1024;
 /// The decline code of a request that the provider found wrong.
 const REJECTED: &str = "request_rejected";
+
+/// The codes by which the provider refuses a refund for good.
+const REFUND_REFUSALS: [&str; 4] = [
+    "charge_not_found",
+    "not_refundable",
+    "refund_exceeds_charge",
+    "currency_mismatch",
+];
 
 /// Where the provider is and what was agreed with it.
 #[derive(Clone, Debug)]
@@ -44,17 +52,20 @@ pub(crate) struct Sandbox {
     settings: SandboxSettings,
 }
 
-/// A charge or payout as it is asked for.
+/// A charge, payout or refund as it is asked for.
 #[derive(Serialize)]
 struct CreateForm<'a> {
     reference: &'a str,
+    /// The charge that a refund gives back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    charge_reference: Option<String>,
     amount_minor: i64,
     currency: &'static str,
     #[serde(with = "time::serde::rfc3339")]
     valid_until: OffsetDateTime,
 }
 
-/// A charge or payout as it is told.
+/// A charge, payout or refund as it is told.
 #[derive(Deserialize)]
 struct MovementForm {
     id: String,
@@ -87,9 +98,15 @@ struct CallbackForm {
 
 impl Sandbox {
     pub(crate) fn new(settings: SandboxSettings) -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder()
+        let builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
+            .redirect(reqwest::redirect::Policy::none());
+        // The system's certificates are asked for only where there is TLS.
+        let builder = match settings.url.scheme() {
+            "https" => builder.https_only(true),
+            _ => builder.tls_certs_only(std::iter::empty()),
+        };
+        let client = builder
             .build()
             .context("the client of the sandbox provider")?;
         Ok(Self { client, settings })
@@ -100,6 +117,7 @@ impl Sandbox {
         match direction {
             Direction::Charge => format!("{base}/v1/charges"),
             Direction::Payout => format!("{base}/v1/payouts"),
+            Direction::Refund => format!("{base}/v1/refunds"),
         }
     }
 }
@@ -114,10 +132,11 @@ impl PaymentProvider for Sandbox {
         self.settings.deadline
     }
 
-    async fn act(&self, order: &Order, timeout: Duration) -> Asked {
+    async fn act(&self, order: &Order, timeout: Duration) -> Heard<Asked> {
         let reference = order.reference.to_string();
         let form = CreateForm {
             reference: &reference,
+            charge_reference: order.original.map(|original| original.to_string()),
             amount_minor: order.amount.minor(),
             currency: order.amount.currency().code(),
             valid_until: order.valid_until,
@@ -132,31 +151,45 @@ impl PaymentProvider for Sandbox {
             .await;
         let response = match sent {
             Ok(response) => response,
-            Err(error) => return unanswered(&error),
+            Err(error) => return unanswered(&error, self.silence(timeout)),
         };
-        match response.status() {
+        let (outcome, sign) = match response.status() {
             StatusCode::OK | StatusCode::CREATED => match answer(order, response).await {
-                Some(answer) => Asked::Answered(answer),
-                None => lost("an answer that cannot be read"),
+                Some(answer) => (Asked::Answered(answer), Sign::Well),
+                None => (lost("an answer that cannot be read"), self.silence(timeout)),
             },
             // Came too late: by agreement it had no effect.
-            StatusCode::GONE => Asked::NotSent,
+            StatusCode::GONE => (Asked::NotSent, Sign::Well),
             // Turned away at the door: the request was not looked at.
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS => {
                 tracing::error!(status = %response.status(), "the provider turns us away");
-                Asked::NotSent
+                (Asked::NotSent, Sign::Nothing)
             }
             StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
-                Asked::Answered(Answer::Declined {
+                let declined = Answer::Declined {
                     reference: None,
                     decline_code: REJECTED.to_owned(),
-                })
+                };
+                (Asked::Answered(declined), Sign::Well)
             }
-            other => lost(&format!("http {}", other.as_u16())),
-        }
+            other @ (StatusCode::NOT_FOUND | StatusCode::CONFLICT) => {
+                match read::<ErrorForm>(response).await {
+                    Some(form) if REFUND_REFUSALS.contains(&&*form.error.code) => {
+                        let declined = Answer::Declined {
+                            reference: None,
+                            decline_code: form.error.code,
+                        };
+                        (Asked::Answered(declined), Sign::Well)
+                    }
+                    Some(_) | None => (lost(&format!("http {}", other.as_u16())), sign_of(other)),
+                }
+            }
+            other => (lost(&format!("http {}", other.as_u16())), sign_of(other)),
+        };
+        Heard { outcome, sign }
     }
 
-    async fn look(&self, order: &Order, timeout: Duration) -> Looked {
+    async fn look(&self, order: &Order, timeout: Duration) -> Heard<Looked> {
         let address = format!("{}/{}", self.address(order.direction), order.reference);
         let sent = self
             .client
@@ -169,24 +202,28 @@ impl PaymentProvider for Sandbox {
             Ok(response) => response,
             Err(error) => {
                 tracing::warn!(%error, "the provider does not say what it did");
-                return Looked::Unanswered;
+                return Heard {
+                    outcome: Looked::Unanswered,
+                    sign: sign_of_error(&error, self.silence(timeout)),
+                };
             }
         };
-        match response.status() {
+        let (outcome, sign) = match response.status() {
             StatusCode::OK => match answer(order, response).await {
-                Some(answer) => Looked::Found(answer),
-                None => Looked::Unanswered,
+                Some(answer) => (Looked::Found(answer), Sign::Well),
+                None => (Looked::Unanswered, self.silence(timeout)),
             },
             // Only the provider's own word counts, not that of something in between.
             StatusCode::NOT_FOUND => match read::<ErrorForm>(response).await {
-                Some(form) if form.error.code == "not_found" => Looked::NotFound,
-                Some(_) | None => Looked::Unanswered,
+                Some(form) if form.error.code == "not_found" => (Looked::NotFound, Sign::Well),
+                Some(_) | None => (Looked::Unanswered, Sign::Nothing),
             },
             other => {
                 tracing::warn!(status = %other, "the provider does not say what it did");
-                Looked::Unanswered
+                (Looked::Unanswered, sign_of(other))
             }
-        }
+        };
+        Heard { outcome, sign }
     }
 
     fn read_callback(
@@ -219,15 +256,37 @@ impl PaymentProvider for Sandbox {
 }
 
 /// Why there is no answer: nothing was sent when there was no connection;
-/// everything else may have arrived.
-fn unanswered(error: &reqwest::Error) -> Asked {
+/// everything else may have arrived. `silence` is what a timeout shows.
+fn unanswered(error: &reqwest::Error, silence: Sign) -> Heard<Asked> {
     tracing::warn!(%error, "the provider has not answered");
-    if error.is_connect() {
+    let outcome = if error.is_connect() {
         Asked::NotSent
     } else if error.is_timeout() {
         lost("timeout")
     } else {
         lost("connection lost")
+    };
+    Heard {
+        outcome,
+        sign: sign_of_error(error, silence),
+    }
+}
+
+/// What a missing answer shows.
+fn sign_of_error(error: &reqwest::Error, silence: Sign) -> Sign {
+    if error.is_timeout() && !error.is_connect() {
+        silence
+    } else {
+        Sign::Failing
+    }
+}
+
+/// What an answer shows that is none of those that are documented.
+fn sign_of(status: StatusCode) -> Sign {
+    if status.is_server_error() {
+        Sign::Failing
+    } else {
+        Sign::Nothing
     }
 }
 

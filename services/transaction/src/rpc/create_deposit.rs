@@ -1,7 +1,8 @@
 //! `CreateDeposit`: from a payment provider into a wallet of the caller's.
 //!
 //! The wallet is looked at before anything else: a provider must not be asked
-//! to take money for a wallet that cannot have it.
+//! to take money for a wallet that cannot have it. A caller who names no provider
+//! gets the best one, which is chosen only for a call that is not a repetition.
 
 use bursar_contracts::transaction::v1::{CreateDepositRequest, CreateDepositResponse};
 use bursar_server::{Context, detached};
@@ -12,6 +13,7 @@ use super::{amount, provider, wallet_id};
 use crate::advance::Engine;
 use crate::domain::{Movement, Side};
 use crate::error::Error;
+use crate::provider::{Direction, Wanted};
 
 pub(super) async fn handle(
     engine: &Engine,
@@ -20,16 +22,22 @@ pub(super) async fn handle(
     let context = Context::of(&request)?;
     let message = request.into_inner();
     let creation = Creation::new(engine, &context, &message)?;
-    let intent = intent(engine, message)?;
+    let engine = engine.clone();
+    let intent = move || intent(&engine, message);
     detached(creation.run_after_check(intent, Side::Payee)).await
 }
 
 fn intent(engine: &Engine, message: CreateDepositRequest) -> Result<Intent, Error> {
     let to = wallet_id(&message.wallet_id, "wallet_id")?;
-    let provider = provider(engine, &message.provider)?;
+    let amount = amount(message.amount.as_ref())?;
+    let wanted = Wanted {
+        direction: Direction::Charge,
+        amount,
+    };
+    let provider = provider(engine, &message.provider, &wanted)?;
     Ok(Intent {
         movement: Movement::Deposit { to, provider },
-        amount: amount(message.amount.as_ref())?,
+        amount,
         description: message.description,
     })
 }

@@ -1,4 +1,4 @@
-//! What the three Create calls share: the claim of the key, the intent, the run,
+//! What the Create calls share: the claim of the key, the intent, the run,
 //! and what a key that came before is told.
 //!
 //! | the key is … | and the transaction is … | the caller gets |
@@ -15,13 +15,16 @@ use std::time::{Duration, Instant};
 use bursar_aip::id::{TransactionId, UserId};
 use bursar_aip::idempotency::{self, Answer, Claim};
 use bursar_money::PositiveMoney;
-use bursar_server::{Context, database, now};
+use bursar_server::{Context, crash_point, database, now};
 use bursar_status::correlation;
 use prost::Message;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tonic::{Response, Status};
 use uuid::Uuid;
 
+use super::refund::RefundWish;
 use crate::advance::{AnswerForm, Engine, Freeze, Run, answer_of};
 use crate::domain::{
     Event, Initiated, Input, Movement, Refusal, RefusalReason, Side, Step, Transaction, step,
@@ -58,6 +61,16 @@ enum Claimed {
     Run(Box<(Run, Step)>),
     /// It came before.
     Before(Claim),
+    /// It is ours, and there is nothing that can be moved. The answer is kept.
+    Refused(Status),
+}
+
+/// What a Create call wants recorded.
+enum Wish {
+    /// This.
+    Intent(Intent),
+    /// What is left of another transaction, which is seen where it is recorded.
+    Refund(RefundWish),
 }
 
 impl Creation {
@@ -89,27 +102,42 @@ impl Creation {
 
     /// Claims the key with the intent and runs the transaction.
     pub(super) async fn run<T: AnswerForm>(self, intent: Intent) -> Result<Response<T>, Status> {
-        match self.claim(intent).await? {
+        self.run_wish(Wish::Intent(intent)).await
+    }
+
+    /// Does the same with what can be given back of another transaction.
+    pub(super) async fn run_refund<T: AnswerForm>(
+        self,
+        wish: RefundWish,
+    ) -> Result<Response<T>, Status> {
+        self.run_wish(Wish::Refund(wish)).await
+    }
+
+    async fn run_wish<T: AnswerForm>(self, wish: Wish) -> Result<Response<T>, Status> {
+        match self.claim(wish).await? {
             Claimed::Run(start) => {
                 let (run, first) = *start;
                 let ended = self.engine.advance(run, first).await;
                 self.answer(ended).await
             }
             Claimed::Before(claim) => self.before(claim).await,
+            Claimed::Refused(status) => Err(status),
         }
     }
 
     /// Does the same once the ledger says that the wallet can take part. A key
-    /// that came before is answered without looking at the wallet again.
+    /// that came before is answered without looking at the wallet again, and
+    /// without the intent: what is right for one may change from call to call.
     pub(super) async fn run_after_check<T: AnswerForm>(
         self,
-        intent: Intent,
+        intent: impl FnOnce() -> Result<Intent, Error> + Send,
         side: Side,
     ) -> Result<Response<T>, Status> {
         match self.peek().await? {
             Claim::Claimed => {}
             before => return self.before(before).await,
         }
+        let intent = intent()?;
         match self.check_wallet(&intent, side).await? {
             None => self.run(intent).await,
             Some(refusal) => self.refuse(refusal).await,
@@ -185,9 +213,59 @@ impl Creation {
     /// One database transaction: the key, the intent, the check with the first
     /// lease. What the state machine wants recorded before its first command is
     /// recorded along with the intent.
-    async fn claim(&self, intent: Intent) -> Result<Claimed, Error> {
+    async fn claim(&self, wish: Wish) -> Result<Claimed, Error> {
         let at = now();
         let id = TransactionId::generate();
+        let mut database = database::begin(&self.engine.pool).await?;
+        if let Wish::Refund(refund) = &wish {
+            refund.lock(&mut database).await?;
+        }
+        let scope = self.freeze.scope();
+        let resource = Some(id.uuid());
+        let claim =
+            idempotency::claim(&mut database, &scope, self.fingerprint, resource, at).await?;
+        if claim != Claim::Claimed {
+            database.rollback().await?;
+            return Ok(Claimed::Before(claim));
+        }
+        let intent = match self.intent(wish, &mut database).await {
+            Ok(intent) => intent,
+            Err(error @ Error::Refund(_)) => {
+                let status = Status::from(error);
+                let answer = Answer::error(&status);
+                idempotency::complete(&mut database, &scope, &answer).await?;
+                database.commit().await?;
+                return Ok(Claimed::Refused(status));
+            }
+            Err(error) => return Err(error),
+        };
+        let (run, first) = self.record(id, intent, at, &mut database).await?;
+        crash_point!("creation.before_intent_commit");
+        database.commit().await?;
+        crash_point!("creation.after_intent_commit");
+        watch::moved(&run.stored.transaction);
+        Ok(Claimed::Run(Box::new((run, first))))
+    }
+
+    async fn intent(&self, wish: Wish, database: &mut PgConnection) -> Result<Intent, Error> {
+        match wish {
+            Wish::Intent(intent) => Ok(intent),
+            Wish::Refund(refund) => {
+                let tenant = &self.freeze.tenant;
+                refund.intent(&self.engine, tenant, database).await
+            }
+        }
+    }
+
+    /// Writes the intent, and what the state machine makes of it at once. Returns
+    /// the run and the first step, of which only the command is left.
+    async fn record(
+        &self,
+        id: TransactionId,
+        intent: Intent,
+        at: OffsetDateTime,
+        database: &mut PgConnection,
+    ) -> Result<(Run, Step), Error> {
         let initiated = Initiated {
             movement: intent.movement,
             amount: intent.amount,
@@ -202,37 +280,20 @@ impl Creation {
             transaction: first.transaction.clone(),
             tenant: self.freeze.tenant.clone(),
             description: intent.description,
+            refunded_minor: 0,
         };
-
-        let mut database = database::begin(&self.engine.pool).await?;
-        let scope = self.freeze.scope();
-        let resource = Some(id.uuid());
-        let claim =
-            idempotency::claim(&mut database, &scope, self.fingerprint, resource, at).await?;
-        if claim != Claim::Claimed {
-            database.rollback().await?;
-            return Ok(Claimed::Before(claim));
-        }
-        let lease = checks::insert(
-            &mut database,
-            &stored.tenant,
-            id,
-            self.engine.holder,
-            self.lease_time(),
-            &correlation::current(),
-        )
-        .await?;
-        transactions::insert(&mut database, &stored).await?;
-        events::append(&mut database, &stored, &log, &self.actor).await?;
-        database.commit().await?;
-        watch::moved(&stored.transaction);
-
+        let correlation = correlation::current();
+        let (tenant, lease_time) = (&stored.tenant, self.lease_time());
+        let holder = self.engine.holder;
+        let lease = checks::insert(database, tenant, id, holder, lease_time, &correlation).await?;
+        transactions::insert(database, &stored).await?;
+        events::append(database, &stored, &log, &self.actor).await?;
         let run = self.live_run(stored, lease, false);
         let first = Step {
             events: Vec::new(),
             ..first
         };
-        Ok(Claimed::Run(Box::new((run, first))))
+        Ok((run, first))
     }
 
     fn live_run(&self, stored: Stored, lease: checks::Lease, loose_end: bool) -> Run {
@@ -296,7 +357,9 @@ impl Creation {
     async fn complete(&self, answer: &Answer) -> Result<(), Error> {
         let mut database = database::begin(&self.engine.pool).await?;
         idempotency::complete(&mut database, &self.freeze.scope(), answer).await?;
+        crash_point!("creation.before_answer_commit");
         database.commit().await?;
+        crash_point!("creation.after_answer_commit");
         Ok(())
     }
 

@@ -35,18 +35,21 @@ pub(super) async fn handle(
         .filter(|stored| is_visible(&stored.transaction, reach))
         .ok_or(Error::TransactionNotFound)?;
     Ok(Response::new(GetTransactionResponse {
-        transaction: Some(contract::transaction(
-            &stored.transaction,
-            &stored.description,
-        )),
+        transaction: Some(contract::transaction(&stored)),
     }))
 }
 
-/// A transaction is seen by who started it and, once it is done, by whom the
-/// money reached; the beneficiary is known only then.
-fn is_visible(transaction: &Transaction, reach: Reach) -> bool {
+/// A transaction is seen by who started it, by whose wallet a refund takes from
+/// and, once it is done, by whom the money reached; the beneficiary is known only
+/// then.
+pub(super) fn is_visible(transaction: &Transaction, reach: Reach) -> bool {
     match reach {
         Reach::Any => true,
-        Reach::Own(user) => transaction.initiator == user || transaction.beneficiary == Some(user),
+        Reach::Own(user) => {
+            let payer = transaction.movement.refund().map(|refund| refund.payer);
+            transaction.initiator == user
+                || transaction.beneficiary == Some(user)
+                || payer == Some(user)
+        }
     }
 }

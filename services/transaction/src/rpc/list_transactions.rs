@@ -71,10 +71,7 @@ pub(super) async fn handle(
         Some(_) | None => String::new(),
     };
     Ok(Response::new(ListTransactionsResponse {
-        transactions: stored
-            .iter()
-            .map(|stored| contract::transaction(&stored.transaction, &stored.description))
-            .collect(),
+        transactions: stored.iter().map(contract::transaction).collect(),
         next_page_token,
     }))
 }

@@ -11,11 +11,10 @@ use std::time::Duration;
 use bursar_aip::id::{TenantId, TransactionId};
 use bursar_status::correlation::CorrelationId;
 use sqlx::PgConnection;
-use sqlx::postgres::types::PgInterval;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::unreadable;
+use super::{interval, unreadable};
 use crate::domain::{Note, Refusal};
 
 /// A lease on a transaction.
@@ -74,14 +73,6 @@ fn decode(text: &str) -> Result<Note, sqlx::Error> {
         refusal => Refusal::decode(refusal)
             .map(Note::Refused)
             .ok_or_else(|| unreadable("note")),
-    }
-}
-
-fn interval(duration: Duration) -> PgInterval {
-    PgInterval {
-        months: 0,
-        days: 0,
-        microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
     }
 }
 
@@ -229,6 +220,54 @@ pub(crate) async fn remove(conn: &mut PgConnection, lease: &Lease) -> Result<boo
     .execute(conn)
     .await?;
     Ok(removed.rows_affected() == 1)
+}
+
+/// Lets a transaction that a person has decided about be looked at at once, unless
+/// somebody works on it; false then. One at rest gets its check back. Its epoch is
+/// the time, which is above every epoch that was counted before the check went, so
+/// that a run from then cannot write. The note is gone: the decision says more.
+#[tracing::instrument(name = "store.checks.reopen", skip_all)]
+pub(crate) async fn reopen(
+    conn: &mut PgConnection,
+    tenant: &TenantId,
+    transaction: TransactionId,
+    holder: Uuid,
+    correlation: &CorrelationId,
+) -> Result<bool, sqlx::Error> {
+    let reopened = sqlx::query!(
+        "INSERT INTO transaction_checks AS checks (
+             transaction_id, tenant_id, next_check_at, lease_holder, lease_epoch, lease_until,
+             correlation_id
+         )
+         VALUES ($1, $2, clock_timestamp(), $3,
+             (extract(epoch FROM clock_timestamp()) * 1000)::bigint, clock_timestamp(), $4)
+         ON CONFLICT (transaction_id) DO UPDATE
+         SET next_check_at = clock_timestamp(), lease_holder = excluded.lease_holder,
+             lease_epoch = checks.lease_epoch + 1, attempts = 0, note = NULL
+         WHERE checks.lease_until <= clock_timestamp()",
+        transaction.uuid(),
+        tenant.as_str(),
+        holder,
+        correlation.as_str(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(reopened.rows_affected() == 1)
+}
+
+/// Removes the check of a transaction that a person has ended.
+#[tracing::instrument(name = "store.checks.close", skip_all)]
+pub(crate) async fn close(
+    conn: &mut PgConnection,
+    transaction: TransactionId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "DELETE FROM transaction_checks WHERE transaction_id = $1",
+        transaction.uuid(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Brings the check of a transaction forward to now.

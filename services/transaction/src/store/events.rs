@@ -5,7 +5,7 @@ use bursar_contracts::transaction::v1::{
     TransactionCompleted, TransactionFailed, TransactionFundsHeld, TransactionInitiated,
     TransactionOutcomeUnknown, TransactionProviderAccepted, TransactionProviderDeclined,
     TransactionProviderRequested, TransactionProviderSucceeded, TransactionReviewRequired,
-    TransactionType,
+    TransactionReviewResolved, TransactionShortfallFound, TransactionType,
 };
 use bursar_events::{Aggregate, Event as LoggedEvent, EventData};
 use bursar_money::{Currency, PositiveMoney};
@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use super::transactions::Stored;
 use super::unreadable;
 use crate::contract;
-use crate::domain::{Event, Failure, FailureReason, Initiated, Movement};
+use crate::domain::{Back, Event, Failure, FailureReason, Initiated, Movement, Refund, Resolved};
 
 /// Appends the events that led to the transaction as it is now, in order. The
 /// last of them made its version.
@@ -46,6 +46,14 @@ fn encode(stored: &Stored, event: &Event, version: i64, actor: &str) -> LoggedEv
     };
     match event {
         Event::Initiated(initiated) => log.entry(&initiated_message(initiated)),
+        Event::ShortfallFound {
+            attempt,
+            wallet_minor,
+        } => log.entry(&TransactionShortfallFound {
+            attempt: *attempt,
+            wallet_minor: *wallet_minor,
+            receivable_minor: stored.transaction.amount.minor() - wallet_minor,
+        }),
         Event::FundsHeld { hold } => log.entry(&TransactionFundsHeld {
             hold_id: hold.to_string(),
         }),
@@ -84,6 +92,11 @@ fn encode(stored: &Stored, event: &Event, version: i64, actor: &str) -> LoggedEv
         Event::ReviewRequired { cause } => log.entry(&TransactionReviewRequired {
             cause: cause.clone(),
         }),
+        Event::ReviewResolved(resolved) => log.entry(&TransactionReviewResolved {
+            resolution: contract::review_resolution(resolved.resolution).into(),
+            reason: resolved.reason.clone(),
+            operator_user_id: resolved.operator.to_string(),
+        }),
     }
 }
 
@@ -118,6 +131,7 @@ impl Log<'_> {
 
 fn initiated_message(initiated: &Initiated) -> TransactionInitiated {
     let movement = &initiated.movement;
+    let refund = movement.refund();
     TransactionInitiated {
         r#type: contract::transaction_type(movement.kind()).into(),
         amount: Some(contract::money(initiated.amount)),
@@ -125,6 +139,17 @@ fn initiated_message(initiated: &Initiated) -> TransactionInitiated {
         to_wallet_id: contract::text(movement.to_wallet()),
         provider: contract::text(movement.provider()),
         initiator_user_id: initiated.initiator.to_string(),
+        original_transaction_id: contract::text(refund.map(|refund| refund.original)),
+        payer_user_id: contract::text(refund.map(|refund| refund.payer)),
+        covers_shortfall: refund.is_some_and(|refund| {
+            matches!(
+                refund.back,
+                Back::Provider {
+                    covers_shortfall: true,
+                    ..
+                }
+            )
+        }),
     }
 }
 
@@ -152,6 +177,13 @@ fn decode(kind: &str, data: &[u8]) -> Option<Event> {
     Some(match kind {
         "transaction.initiated" => {
             initiated(TransactionInitiated::decode(data).ok()?).map(Event::Initiated)?
+        }
+        "transaction.shortfall_found" => {
+            let message = TransactionShortfallFound::decode(data).ok()?;
+            Event::ShortfallFound {
+                attempt: message.attempt,
+                wallet_minor: message.wallet_minor,
+            }
         }
         "transaction.funds_held" => Event::FundsHeld {
             hold: read::<HoldId>(&TransactionFundsHeld::decode(data).ok()?.hold_id)?,
@@ -200,6 +232,14 @@ fn decode(kind: &str, data: &[u8]) -> Option<Event> {
         "transaction.review_required" => Event::ReviewRequired {
             cause: TransactionReviewRequired::decode(data).ok()?.cause,
         },
+        "transaction.review_resolved" => {
+            let message = TransactionReviewResolved::decode(data).ok()?;
+            Event::ReviewResolved(Resolved {
+                resolution: contract::resolution_of(message.resolution())?,
+                operator: read(&message.operator_user_id)?,
+                reason: message.reason,
+            })
+        }
         _ => return None,
     })
 }
@@ -222,6 +262,18 @@ fn initiated(message: TransactionInitiated) -> Option<Initiated> {
             from: from()?,
             provider: provider()?,
         },
+        TransactionType::Refund => Movement::Refund(Refund {
+            original: read(&message.original_transaction_id)?,
+            payer: read(&message.payer_user_id)?,
+            from: from()?,
+            back: match optional(&message.to_wallet_id)? {
+                Some(to) => Back::Wallet(to),
+                None => Back::Provider {
+                    provider: provider()?,
+                    covers_shortfall: message.covers_shortfall,
+                },
+            },
+        }),
     };
     let amount = message.amount.as_ref()?;
     let currency = Currency::parse(&amount.currency_code).ok()?;

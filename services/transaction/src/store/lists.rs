@@ -1,11 +1,15 @@
 //! Pages of transactions, newest first.
 //!
 //! Ids are UUIDv7, so the order of ids is the order of creation and a page goes
-//! on behind an id. What a user sees is two sets that do not meet: what the
-//! user started, and what others sent that reached the user.
+//! on behind an id. What a user sees is three sets that do not meet: what the
+//! user started, what others sent that reached the user, and what others gave
+//! back out of a wallet of the user's.
+
+use std::time::Duration;
 
 use bursar_aip::id::{TenantId, TransactionId, UserId, WalletId};
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 
 use super::transactions::{Row, Stored};
 
@@ -28,7 +32,7 @@ pub(crate) async fn of_user(
     wallet: Option<WalletId>,
     page: Page,
 ) -> Result<Vec<Stored>, sqlx::Error> {
-    // Each half reads its own index and stops at the limit. A beneficiary is
+    // Each part reads its own index and stops at the limit. A beneficiary is
     // set by `transaction.completed` only.
     sqlx::query_as!(
         Row,
@@ -38,7 +42,10 @@ pub(crate) async fn of_user(
              description AS "description!", hold_id, provider_requests AS "provider_requests!",
              provider_requested_at, provider_reference, decline_code, unknown_since,
              failure_reason, failure_message, review_cause, beneficiary_user_id, posted_at,
-             created_at AS "created_at!", updated_at AS "updated_at!", version AS "version!"
+             created_at AS "created_at!", updated_at AS "updated_at!", version AS "version!",
+             original_transaction_id, payer_user_id, covers_shortfall AS "covers_shortfall!",
+             share_number AS "share_number!", share_wallet_minor,
+             refunded_minor AS "refunded_minor!", stopped_in, resolution
          FROM (
              (
                  SELECT *
@@ -62,6 +69,19 @@ pub(crate) async fn of_user(
                  ORDER BY transaction_id DESC
                  LIMIT $5
              )
+             UNION ALL
+             (
+                 SELECT *
+                 FROM transactions
+                 WHERE payer_user_id = $1
+                   AND initiator_user_id <> $1
+                   AND beneficiary_user_id IS DISTINCT FROM $1
+                   AND tenant_id = $2
+                   AND ($3::uuid IS NULL OR from_wallet_id = $3)
+                   AND ($4::uuid IS NULL OR transaction_id < $4)
+                 ORDER BY transaction_id DESC
+                 LIMIT $5
+             )
          ) AS seen
          ORDER BY transaction_id DESC
          LIMIT $5"#,
@@ -69,6 +89,57 @@ pub(crate) async fn of_user(
         tenant.as_str(),
         wallet.map(WalletId::uuid),
         page.before.map(TransactionId::uuid),
+        page.limit,
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(Stored::try_from)
+    .collect()
+}
+
+/// A page of what waits for a person.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReviewPage {
+    /// Where the page before ended: since when its last one waits, and which it is.
+    pub(crate) after: Option<(OffsetDateTime, TransactionId)>,
+    /// From what age on an unknown outcome is listed.
+    pub(crate) min_unknown: Duration,
+    /// How many to return at most.
+    pub(crate) limit: i64,
+}
+
+/// The transactions of a tenant in MANUAL_REVIEW, and those whose outcome has been
+/// unknown for long, the longest waiting first. A row changes only with an event,
+/// so one that is in review waits since its change.
+#[tracing::instrument(name = "store.lists.in_review", skip_all)]
+pub(crate) async fn in_review(
+    conn: &mut PgConnection,
+    tenant: &TenantId,
+    page: ReviewPage,
+) -> Result<Vec<Stored>, sqlx::Error> {
+    let (after, after_id) = page.after.unzip();
+    sqlx::query_as!(
+        Row,
+        "SELECT transaction_id, tenant_id, kind, state, currency_code, amount_minor,
+             from_wallet_id, to_wallet_id, provider, initiator_user_id, description, hold_id,
+             provider_requests, provider_requested_at, provider_reference, decline_code,
+             unknown_since, failure_reason, failure_message, review_cause, beneficiary_user_id,
+             posted_at, created_at, updated_at, version, original_transaction_id, payer_user_id,
+             covers_shortfall, share_number, share_wallet_minor, refunded_minor, stopped_in,
+             resolution
+         FROM transactions
+         WHERE tenant_id = $1
+           AND state IN ('MANUAL_REVIEW', 'UNKNOWN')
+           AND (state = 'MANUAL_REVIEW' OR unknown_since <= clock_timestamp() - $2::interval)
+           AND ($3::timestamptz IS NULL
+                OR (coalesce(unknown_since, updated_at), transaction_id) > ($3, $4))
+         ORDER BY coalesce(unknown_since, updated_at), transaction_id
+         LIMIT $5",
+        tenant.as_str(),
+        super::interval(page.min_unknown),
+        after,
+        after_id.map(TransactionId::uuid),
         page.limit,
     )
     .fetch_all(conn)
@@ -91,7 +162,9 @@ pub(crate) async fn of_all(
              from_wallet_id, to_wallet_id, provider, initiator_user_id, description, hold_id,
              provider_requests, provider_requested_at, provider_reference, decline_code,
              unknown_since, failure_reason, failure_message, review_cause, beneficiary_user_id,
-             posted_at, created_at, updated_at, version
+             posted_at, created_at, updated_at, version, original_transaction_id, payer_user_id,
+             covers_shortfall, share_number, share_wallet_minor, refunded_minor, stopped_in,
+             resolution
          FROM transactions
          WHERE tenant_id = $1
            AND ($2::uuid IS NULL OR transaction_id < $2)

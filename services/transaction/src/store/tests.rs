@@ -1,6 +1,9 @@
 //! The store on a real PostgreSQL: what is written is read back, the log folds
 //! to the row, and leases fence.
 
+mod refunds;
+mod reviews;
+
 use std::time::Duration;
 
 use bursar_aip::id::{TenantId, TransactionId, UserId, WalletId};
@@ -66,6 +69,7 @@ async fn begin(database: &TestDatabase, movement: Movement, lease: Duration) -> 
         transaction: Transaction::initiate(TransactionId::generate(), initiated.clone(), now()),
         tenant: TenantId::default(),
         description: "lunch".to_owned(),
+        refunded_minor: 0,
     };
     let mut conn = database.pool.begin().await.expect("a connection");
     let id = stored.transaction.id;

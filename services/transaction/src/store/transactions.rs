@@ -7,7 +7,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::unreadable;
-use crate::domain::{Failure, FailureReason, Movement, MovementKind, State, Transaction};
+use crate::domain::{
+    Back, Failure, FailureReason, Movement, MovementKind, Refund, Resolution, Share, State,
+    Transaction,
+};
 
 /// A transaction with what is no part of its fold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub(crate) struct Stored {
     pub(crate) tenant: TenantId,
     /// The initiator's note.
     pub(crate) description: String,
+    /// The sum of its refunds that have not failed, in minor units.
+    pub(crate) refunded_minor: i64,
 }
 
 /// A row of the table.
@@ -33,6 +38,12 @@ pub(super) struct Row {
     pub(super) provider: Option<String>,
     pub(super) initiator_user_id: Uuid,
     pub(super) description: String,
+    pub(super) original_transaction_id: Option<Uuid>,
+    pub(super) payer_user_id: Option<Uuid>,
+    pub(super) covers_shortfall: bool,
+    pub(super) share_number: i32,
+    pub(super) share_wallet_minor: Option<i64>,
+    pub(super) refunded_minor: i64,
     pub(super) hold_id: Option<Uuid>,
     pub(super) provider_requests: i32,
     pub(super) provider_requested_at: Option<OffsetDateTime>,
@@ -42,6 +53,8 @@ pub(super) struct Row {
     pub(super) failure_reason: Option<String>,
     pub(super) failure_message: Option<String>,
     pub(super) review_cause: Option<String>,
+    pub(super) stopped_in: Option<String>,
+    pub(super) resolution: Option<String>,
     pub(super) beneficiary_user_id: Option<Uuid>,
     pub(super) posted_at: Option<OffsetDateTime>,
     pub(super) created_at: OffsetDateTime,
@@ -67,7 +80,40 @@ impl Row {
                 from: from?,
                 provider: provider()?,
             },
+            MovementKind::Refund => Movement::Refund(Refund {
+                original: TransactionId::from_uuid(self.original_transaction_id?),
+                payer: UserId::from_uuid(self.payer_user_id?),
+                from: from?,
+                back: match to {
+                    Some(to) => Back::Wallet(to),
+                    None => Back::Provider {
+                        provider: provider()?,
+                        covers_shortfall: self.covers_shortfall,
+                    },
+                },
+            }),
         })
+    }
+
+    fn share(&self) -> Result<Option<Share>, sqlx::Error> {
+        let Some(wallet_minor) = self.share_wallet_minor else {
+            return Ok(None);
+        };
+        let number = u32::try_from(self.share_number).map_err(|_| unreadable("share_number"))?;
+        Ok(Some(Share {
+            number,
+            wallet_minor,
+        }))
+    }
+
+    fn stopped_in(&self) -> Result<Option<State>, sqlx::Error> {
+        let read = |name: &str| State::parse(name).ok_or_else(|| unreadable("stopped_in"));
+        self.stopped_in.as_deref().map(read).transpose()
+    }
+
+    fn resolution(&self) -> Result<Option<Resolution>, sqlx::Error> {
+        let read = |name: &str| Resolution::parse(name).ok_or_else(|| unreadable("resolution"));
+        self.resolution.as_deref().map(read).transpose()
     }
 
     fn amount(&self) -> Option<PositiveMoney> {
@@ -96,6 +142,9 @@ impl TryFrom<Row> for Stored {
             amount: row.amount().ok_or_else(|| unreadable("amount_minor"))?,
             initiator: UserId::from_uuid(row.initiator_user_id),
             state: State::parse(&row.state).ok_or_else(|| unreadable("state"))?,
+            share: row.share()?,
+            stopped_in: row.stopped_in()?,
+            resolution: row.resolution()?,
             hold: row.hold_id.map(HoldId::from_uuid),
             provider_requests: u32::try_from(row.provider_requests)
                 .map_err(|_| unreadable("provider_requests"))?,
@@ -115,6 +164,7 @@ impl TryFrom<Row> for Stored {
             transaction,
             tenant: row.tenant_id.parse().map_err(|_| unreadable("tenant_id"))?,
             description: row.description,
+            refunded_minor: row.refunded_minor,
         })
     }
 }
@@ -124,13 +174,16 @@ impl TryFrom<Row> for Stored {
 pub(crate) async fn insert(conn: &mut PgConnection, stored: &Stored) -> Result<(), sqlx::Error> {
     let transaction = &stored.transaction;
     let movement = &transaction.movement;
+    let refund = movement.refund();
     sqlx::query!(
         "INSERT INTO transactions (
              transaction_id, tenant_id, kind, state, currency_code, amount_minor, from_wallet_id,
              to_wallet_id, provider, initiator_user_id, description, provider_requests,
-             provider_requested_at, created_at, updated_at, version
+             provider_requested_at, created_at, updated_at, version, original_transaction_id,
+             payer_user_id, covers_shortfall
          )
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+             $19)",
         transaction.id.uuid(),
         stored.tenant.as_str(),
         movement.kind().name(),
@@ -147,6 +200,9 @@ pub(crate) async fn insert(conn: &mut PgConnection, stored: &Stored) -> Result<(
         transaction.created_at,
         transaction.updated_at,
         transaction.version,
+        refund.map(|refund| refund.original.uuid()),
+        refund.map(|refund| refund.payer.uuid()),
+        transaction.covers_shortfall(),
     )
     .execute(conn)
     .await?;
@@ -154,7 +210,8 @@ pub(crate) async fn insert(conn: &mut PgConnection, stored: &Stored) -> Result<(
 }
 
 /// Turns the row to what later events made of it, if it is still at the
-/// version `from`; false when it is not.
+/// version `from`; false when it is not. A refund that fails by it gives back what
+/// it had reserved of its original.
 #[tracing::instrument(name = "store.transactions.update", skip_all)]
 pub(crate) async fn update(
     conn: &mut PgConnection,
@@ -167,7 +224,8 @@ pub(crate) async fn update(
          SET state = $3, hold_id = $4, provider_requests = $5, provider_requested_at = $6,
              provider_reference = $7, decline_code = $8, unknown_since = $9, failure_reason = $10,
              failure_message = $11, review_cause = $12, beneficiary_user_id = $13, posted_at = $14,
-             updated_at = $15, version = $16
+             updated_at = $15, version = $16, share_number = $17, share_wallet_minor = $18,
+             stopped_in = $19, resolution = $20
          WHERE transaction_id = $1 AND version = $2",
         transaction.id.uuid(),
         from,
@@ -185,10 +243,55 @@ pub(crate) async fn update(
         transaction.posted_at,
         transaction.updated_at,
         transaction.version,
+        i32::try_from(transaction.shares()).unwrap_or(i32::MAX),
+        transaction.share.map(|share| share.wallet_minor),
+        transaction.stopped_in.map(State::name),
+        transaction.resolution.map(Resolution::name),
+    )
+    .execute(&mut *conn)
+    .await?;
+    let is_updated = updated.rows_affected() == 1;
+    if is_updated
+        && transaction.state == State::Failed
+        && let Some(refund) = transaction.movement.refund()
+    {
+        // FAILED is final and has one version, so this happens once.
+        reserve(conn, refund.original, -transaction.amount.minor()).await?;
+    }
+    Ok(is_updated)
+}
+
+/// Changes what is reserved of a transaction for refunds. The row is locked from
+/// then on; its constraint lets the sum never exceed the amount.
+#[tracing::instrument(name = "store.transactions.reserve", skip_all)]
+pub(crate) async fn reserve(
+    conn: &mut PgConnection,
+    original: TransactionId,
+    change_minor: i64,
+) -> Result<(), sqlx::Error> {
+    let reserved = sqlx::query!(
+        "UPDATE transactions SET refunded_minor = refunded_minor + $2 WHERE transaction_id = $1",
+        original.uuid(),
+        change_minor,
     )
     .execute(conn)
     .await?;
-    Ok(updated.rows_affected() == 1)
+    match reserved.rows_affected() {
+        1 => Ok(()),
+        _ => Err(sqlx::Error::RowNotFound),
+    }
+}
+
+/// Locks the row of a transaction, so that what is reserved of it stays as it is.
+#[tracing::instrument(name = "store.transactions.lock", skip_all)]
+pub(crate) async fn lock(conn: &mut PgConnection, id: TransactionId) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "SELECT transaction_id FROM transactions WHERE transaction_id = $1 FOR NO KEY UPDATE",
+        id.uuid(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(())
 }
 
 /// The transaction of an id.
@@ -203,7 +306,9 @@ pub(crate) async fn find(
              from_wallet_id, to_wallet_id, provider, initiator_user_id, description, hold_id,
              provider_requests, provider_requested_at, provider_reference, decline_code,
              unknown_since, failure_reason, failure_message, review_cause, beneficiary_user_id,
-             posted_at, created_at, updated_at, version
+             posted_at, created_at, updated_at, version, original_transaction_id, payer_user_id,
+             covers_shortfall, share_number, share_wallet_minor, refunded_minor, stopped_in,
+             resolution
          FROM transactions
          WHERE transaction_id = $1",
         id.uuid(),

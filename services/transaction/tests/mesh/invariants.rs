@@ -52,6 +52,17 @@ async fn planted_breaks_are_found() {
             "UPDATE transactions SET beneficiary_user_id = NULL",
             "only what is COMPLETED was posted, and for somebody",
         ),
+        (
+            "UPDATE transactions SET refunded_minor = 1 WHERE kind = 'transfer'",
+            "what is reserved of a transaction is the sum of its refunds that have not failed",
+        ),
+        (
+            "UPDATE transactions
+             SET kind = 'refund', original_transaction_id = gen_random_uuid(),
+                 payer_user_id = initiator_user_id
+             WHERE kind = 'transfer'",
+            "no more is given back than was moved, and only of what is COMPLETED",
+        ),
     ];
     let mesh = Mesh::start().await;
     let (alice, bob) = (mesh.person(), mesh.person());

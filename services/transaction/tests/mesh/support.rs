@@ -5,6 +5,7 @@
 pub(crate) mod calls;
 pub(crate) mod inbox;
 pub(crate) mod person;
+pub(crate) mod settlement;
 pub(crate) mod wire;
 
 use std::time::{Duration, Instant};
@@ -86,6 +87,7 @@ impl Mesh {
             ("BURSAR_SANDBOX_DEADLINE_MS", "1000"),
             ("BURSAR_SANDBOX_LOOKUP_WINDOW_MS", "2000"),
             ("BURSAR_RECOVERY_INTERVAL_MS", "50"),
+            ("BURSAR_RECONCILIATION_LOOKBACK_DAYS", "0"),
         ];
         settings.extend_from_slice(overrides);
         let service = TestService::start(

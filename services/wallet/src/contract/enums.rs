@@ -142,6 +142,7 @@ pub(super) fn system_purpose_of(purpose: proto::SystemPurpose) -> Option<SystemP
         proto::SystemPurpose::Fees => Some(SystemPurpose::Fees),
         proto::SystemPurpose::BonusPool => Some(SystemPurpose::BonusPool),
         proto::SystemPurpose::Suspense => Some(SystemPurpose::Suspense),
+        proto::SystemPurpose::Receivable => Some(SystemPurpose::Receivable),
     }
 }
 

@@ -43,6 +43,7 @@ fn account_class(class: AccountClass) -> proto::AccountClass {
         AccountClass::Platform(SystemPurpose::Fees) => proto::AccountClass::Fees,
         AccountClass::Platform(SystemPurpose::BonusPool) => proto::AccountClass::BonusPool,
         AccountClass::Platform(SystemPurpose::Suspense) => proto::AccountClass::Suspense,
+        AccountClass::Platform(SystemPurpose::Receivable) => proto::AccountClass::Receivable,
     }
 }
 

@@ -157,6 +157,8 @@ pub enum SystemPurpose {
     BonusPool,
     /// Money whose place is not yet known.
     Suspense,
+    /// What the owner of a user's wallet owes the platform.
+    Receivable,
 }
 
 impl SystemPurpose {
@@ -167,6 +169,7 @@ impl SystemPurpose {
             Self::Fees => "fees",
             Self::BonusPool => "bonus_pool",
             Self::Suspense => "suspense",
+            Self::Receivable => "receivable",
         }
     }
 }

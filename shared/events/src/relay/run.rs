@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use bursar_crash::crash_point;
 use redis::RedisError;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{Executor, PgPool};
@@ -143,6 +144,7 @@ impl Run {
             published += self.publish_batches().await?;
         }
         if published > 0 {
+            crash_point!("relay.after_delete");
             metrics::counter!("bursar_events_published_total", "source" => self.relay.source.clone())
                 .increment(published);
         }
@@ -235,7 +237,9 @@ impl Run {
         let Some(stream) = &mut self.stream else {
             return Err(RedisError::from((redis::ErrorKind::Client, "not connected")).into());
         };
+        crash_point!("relay.before_add");
         let added = stream.add(chunk).await?;
+        crash_point!("relay.after_add");
         self.check(added.before).await?;
         self.known = Some(added.last);
         Ok(added.last)

@@ -16,3 +16,4 @@ mod outage;
 mod proxy;
 mod relay;
 mod round_trip;
+mod tail;

@@ -2,11 +2,14 @@
 
 use time::OffsetDateTime;
 
-use super::super::{Event, Failure, MovementKind, Refusal, State, Transaction};
+use super::super::refund::Shortfall;
+use super::super::{
+    Event, Failure, Flow, MovementKind, Refusal, Resolution, State, Transaction, Verdict,
+};
 use super::{Answer, Asked, Command, Looked, Note, Posted, Step, StepError, Terms};
 
 /// A step in the making.
-pub(super) struct Draft<'a> {
+pub(in super::super) struct Draft<'a> {
     transaction: Transaction,
     events: Vec<Event>,
     terms: &'a Terms,
@@ -14,7 +17,11 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(transaction: &Transaction, terms: &'a Terms, now: OffsetDateTime) -> Self {
+    pub(in super::super) fn new(
+        transaction: &Transaction,
+        terms: &'a Terms,
+        now: OffsetDateTime,
+    ) -> Self {
         Self {
             transaction: transaction.clone(),
             events: Vec::new(),
@@ -26,11 +33,9 @@ impl<'a> Draft<'a> {
     pub(super) fn resume(self, note: Option<Note>) -> Result<Step, StepError> {
         match (self.transaction.state, note) {
             (State::Completed | State::Failed | State::ManualReview, _) => Ok(self.rest(None)),
-            (State::Pending, Some(Note::Refused(refusal))) => self.bar(refusal),
-            (State::Pending, Some(Note::Unsent) | None) => match self.kind() {
-                MovementKind::Transfer | MovementKind::Withdrawal => self.post_opening(),
-                MovementKind::Deposit => self.ask(),
-            },
+            (State::Pending, _) if self.is_given_up() => self.bar(Verdict::Resolved),
+            (State::Pending, Some(Note::Refused(refusal))) => self.bar(Verdict::Refused(refusal)),
+            (State::Pending, Some(Note::Unsent) | None) => self.open(),
             (State::Held, _) | (State::Processing, Some(Note::Unsent)) => self.ask(),
             (State::Processing, Some(Note::Refused(_)) | None) | (State::Unknown, _) => {
                 Ok(self.run(Command::Look))
@@ -41,27 +46,23 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn posted(self, posted: Posted) -> Result<Step, StepError> {
-        match (self.transaction.state, self.kind()) {
-            (State::Pending, MovementKind::Transfer)
-            | (State::Settling, MovementKind::Deposit | MovementKind::Withdrawal) => {
+        match (self.transaction.state, self.flow()) {
+            (State::Pending, Flow::Between) | (State::Settling, Flow::In | Flow::Out) => {
                 let completed = Event::Completed {
                     beneficiary: posted.beneficiary,
                     posted_at: posted.recorded_at,
                 };
                 Ok(self.record(completed)?.rest(None))
             }
-            (State::Pending, MovementKind::Withdrawal) => {
+            (State::Pending, Flow::Out) => {
                 let hold = self.transaction.hold_id();
                 self.record(Event::FundsHeld { hold })?.ask()
             }
-            (State::Releasing, MovementKind::Withdrawal) => self.fail(Failure::declined()),
-            // The hold was given back because the provider never had the request.
-            (State::Held | State::Processing | State::Unknown, MovementKind::Withdrawal) => {
-                self.fail(Failure::never_received())
+            // The hold was given back.
+            (State::Held | State::Processing | State::Unknown | State::Releasing, Flow::Out) => {
+                self.end_without_effect()
             }
-            (_, MovementKind::Transfer | MovementKind::Deposit | MovementKind::Withdrawal) => {
-                Err(self.unexpected())
-            }
+            (_, Flow::Between | Flow::In | Flow::Out) => Err(self.unexpected()),
         }
     }
 
@@ -72,11 +73,52 @@ impl<'a> Draft<'a> {
         if self.transaction.state != State::Pending {
             return self.review(&refusal.failure().message);
         }
+        let verdict = Verdict::Refused(refusal);
         if sole_attempt {
-            self.fail(refusal.failure())
+            self.barred(verdict)
         } else {
-            self.bar(refusal)
+            self.bar(verdict)
         }
+    }
+
+    /// The opening posting will never happen. What follows from a shortfall that
+    /// the platform covers is in the module [`refund`](super::super::refund).
+    pub(super) fn barred(self, verdict: Verdict) -> Result<Step, StepError> {
+        if self.transaction.state != State::Pending {
+            return Err(self.unexpected());
+        }
+        let refusal = match verdict {
+            Verdict::Refused(refusal) => refusal,
+            Verdict::Resolved => return self.fail(Failure::resolved()),
+        };
+        match (
+            self.transaction.shortfall(refusal),
+            self.transaction.movement.from_wallet(),
+        ) {
+            (Some(Shortfall::Measure), Some(wallet)) => Ok(self.run(Command::Measure(wallet))),
+            (Some(Shortfall::PayNothing), _) => self.share(0),
+            (Some(Shortfall::Measure), None) | (None, _) => self.fail(refusal.failure()),
+        }
+    }
+
+    /// What is not known is measured again, after the refusal has come again.
+    pub(super) fn measured(self, available: Option<i64>) -> Result<Step, StepError> {
+        match available {
+            Some(available) => {
+                let amount = self.transaction.amount.minor();
+                self.share(available.clamp(0, amount))
+            }
+            None => Ok(self.rest(None)),
+        }
+    }
+
+    fn share(self, wallet_minor: i64) -> Result<Step, StepError> {
+        let attempt = self.transaction.shares();
+        let found = Event::ShortfallFound {
+            attempt,
+            wallet_minor,
+        };
+        self.record(found)?.open()
     }
 
     pub(super) fn asked(self, asked: Asked) -> Result<Step, StepError> {
@@ -109,7 +151,7 @@ impl<'a> Draft<'a> {
         if self.transaction.is_accepted() {
             return self.review("the provider no longer knows a request that it had accepted");
         }
-        self.abandon()
+        self.release()
     }
 
     /// A run was cut short between asking and answering: from outside that is
@@ -148,12 +190,7 @@ impl<'a> Draft<'a> {
                     reference,
                     decline_code,
                 })?;
-                match declined.kind() {
-                    MovementKind::Withdrawal => declined.release(),
-                    MovementKind::Deposit | MovementKind::Transfer => {
-                        declined.fail(Failure::declined())
-                    }
-                }
+                declined.release()
             }
         }
     }
@@ -161,8 +198,9 @@ impl<'a> Draft<'a> {
     /// Asks the provider to act, unless the transaction has waited so long for
     /// it that nobody expects it any more. Only called when nothing was sent.
     fn ask(self) -> Result<Step, StepError> {
-        if self.now - self.transaction.created_at >= self.terms.give_up_after {
-            return self.abandon();
+        let waited = self.now - self.transaction.created_at;
+        if waited >= self.terms.give_up_after || self.is_given_up() {
+            return self.release();
         }
         let Some(provider) = self.transaction.movement.provider().cloned() else {
             return Err(self.unexpected());
@@ -172,11 +210,39 @@ impl<'a> Draft<'a> {
         Ok(self.record(requested)?.run(Command::Ask))
     }
 
-    /// Ends a transaction of which the provider certainly has nothing.
-    fn abandon(self) -> Result<Step, StepError> {
-        match self.kind() {
-            MovementKind::Withdrawal => self.release(),
-            MovementKind::Deposit | MovementKind::Transfer => self.fail(Failure::never_received()),
+    /// Fails what has given back everything, or never had anything.
+    fn end_without_effect(self) -> Result<Step, StepError> {
+        let failure = if self.is_given_up() {
+            Failure::resolved()
+        } else if self.transaction.state == State::Releasing {
+            Failure::declined()
+        } else {
+            Failure::never_received()
+        };
+        self.fail(failure)
+    }
+
+    /// An operator has decided; the transaction may be at its end by that.
+    pub(in super::super) fn resolved(self, event: Event) -> Result<Step, StepError> {
+        let resolved = self.record(event)?;
+        let ends =
+            resolved.transaction.state == State::Releasing && resolved.transaction.hold.is_none();
+        if ends {
+            return resolved.end_without_effect();
+        }
+        Ok(resolved.rest(None))
+    }
+
+    /// Whether an operator has said that it is to fail.
+    fn is_given_up(&self) -> bool {
+        self.transaction.resolution == Some(Resolution::Fail)
+    }
+
+    /// The first thing that a transaction does to the world.
+    fn open(self) -> Result<Step, StepError> {
+        match self.transaction.opening_posting() {
+            Some(posting) => Ok(self.run(Command::Post(posting))),
+            None => self.ask(),
         }
     }
 
@@ -196,22 +262,29 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Ends a transaction of which the provider certainly has nothing: gives back what
+    /// was set aside, if anything was, and fails then.
     fn release(self) -> Result<Step, StepError> {
         match self.transaction.release_posting() {
             Some(posting) => Ok(self.run(Command::Post(posting))),
-            None => Err(self.unexpected()),
+            None => self.end_without_effect(),
         }
     }
 
-    fn bar(self, refusal: Refusal) -> Result<Step, StepError> {
-        let Some(posting) = self.transaction.barring_posting() else {
-            return Err(self.unexpected());
+    fn bar(self, verdict: Verdict) -> Result<Step, StepError> {
+        let note = match verdict {
+            Verdict::Refused(refusal) => Some(Note::Refused(refusal)),
+            // The event says so.
+            Verdict::Resolved => None,
         };
-        let command = Command::Bar { posting, refusal };
-        Ok(Step {
-            note: Some(Note::Refused(refusal)),
-            ..self.run(command)
-        })
+        match self.transaction.barring_posting() {
+            Some(posting) => Ok(Step {
+                note,
+                ..self.run(Command::Bar { posting, verdict })
+            }),
+            // Nothing was ever to be posted, and nobody was asked yet.
+            None => self.barred(verdict),
+        }
     }
 
     pub(super) fn fail(self, failure: Failure) -> Result<Step, StepError> {
@@ -249,6 +322,10 @@ impl<'a> Draft<'a> {
 
     fn kind(&self) -> MovementKind {
         self.transaction.movement.kind()
+    }
+
+    fn flow(&self) -> Flow {
+        self.transaction.movement.flow()
     }
 
     fn unexpected(&self) -> StepError {

@@ -2,6 +2,8 @@
 //! everything: what the machine does must come out right in all of it.
 
 mod cases;
+mod refunds;
+mod reviews;
 mod world;
 
 use std::time::Duration;
@@ -12,7 +14,7 @@ use proptest::prelude::*;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::super::{Initiated, Movement, State, Transaction};
+use super::super::{Back, Initiated, Movement, Refund, State, Transaction};
 use super::Terms;
 use world::World;
 
@@ -67,17 +69,48 @@ fn withdrawal() -> Movement {
     }
 }
 
+fn refund(back: Back) -> Movement {
+    Movement::Refund(Refund {
+        original: TransactionId::from_uuid(Uuid::from_u128(98)),
+        payer: user(),
+        from: payer(),
+        back,
+    })
+}
+
+fn refund_of_transfer() -> Movement {
+    refund(Back::Wallet(payee()))
+}
+
+fn refund_of_deposit(covers_shortfall: bool) -> Movement {
+    refund(Back::Provider {
+        provider: "sandbox".parse().expect("a valid name"),
+        covers_shortfall,
+    })
+}
+
 fn initiated(movement: Movement) -> Transaction {
+    initiated_with(movement, 100)
+}
+
+fn initiated_with(movement: Movement, minor: i64) -> Transaction {
     let initiated = Initiated {
         movement,
-        amount: amount(100),
+        amount: amount(minor),
         initiator: user(),
     };
     Transaction::initiate(transaction_id(), initiated, OffsetDateTime::UNIX_EPOCH)
 }
 
 fn any_movement() -> impl Strategy<Value = Movement> {
-    prop_oneof![Just(transfer()), Just(deposit()), Just(withdrawal())]
+    prop_oneof![
+        Just(transfer()),
+        Just(deposit()),
+        Just(withdrawal()),
+        Just(refund_of_transfer()),
+        Just(refund_of_deposit(false)),
+        Just(refund_of_deposit(true)),
+    ]
 }
 
 proptest! {

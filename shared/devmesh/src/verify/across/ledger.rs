@@ -48,10 +48,13 @@ fn expected_net(transaction: &Transaction) -> Vec<String> {
     let change = |wallet: Option<Uuid>, minor: i64| {
         wallet.map(|id| format!("{id} available {minor} {}", transaction.currency_code))
     };
-    let amount = transaction.amount_minor;
-    let mut net: Vec<String> = change(transaction.from_wallet_id, -amount)
+    let payer = match transaction.wallet_pays_minor {
+        0 => None,
+        pays => change(transaction.from_wallet_id, -pays),
+    };
+    let mut net: Vec<String> = payer
         .into_iter()
-        .chain(change(transaction.to_wallet_id, amount))
+        .chain(change(transaction.to_wallet_id, transaction.amount_minor))
         .collect();
     net.sort();
     net
@@ -83,8 +86,13 @@ WITH nets AS (
     GROUP BY transaction_id
 ), counted AS (
     SELECT transaction_id,
-           count(*) FILTER (WHERE kind IN ('transfer', 'deposit', 'hold_capture'))
-               AS final_postings
+           count(*) FILTER (WHERE kind IN ('transfer', 'deposit', 'hold_capture')
+               -- The platform alone paid a refund.
+               OR (kind = 'adjustment' AND EXISTS (
+                   SELECT FROM entries JOIN wallets ON wallets.id = entries.wallet_id
+                   WHERE entries.posting_id = postings.id
+                     AND wallets.system_purpose = 'receivable'
+               ))) AS final_postings
     FROM postings
     WHERE transaction_id IS NOT NULL
     GROUP BY transaction_id
@@ -118,7 +126,11 @@ WITH own AS MATERIALIZED (
     HAVING sum(entries.amount) <> 0
 )
 SELECT $1 AS transaction_id,
-       count(*) FILTER (WHERE kind IN ('transfer', 'deposit', 'hold_capture')) AS final_postings,
+       count(*) FILTER (WHERE kind IN ('transfer', 'deposit', 'hold_capture')
+           OR (kind = 'adjustment' AND EXISTS (
+               SELECT FROM entries JOIN wallets ON wallets.id = entries.wallet_id
+               WHERE entries.posting_id = own.id AND wallets.system_purpose = 'receivable'
+           ))) AS final_postings,
        ARRAY(
            SELECT line COLLATE "C"
            FROM nets, LATERAL (
@@ -149,6 +161,7 @@ mod tests {
             from_wallet_id: Some(Uuid::from_u128(20)),
             to_wallet_id: Some(Uuid::from_u128(10)),
             provider: None,
+            wallet_pays_minor: 500,
         }
     }
 
@@ -179,6 +192,22 @@ mod tests {
             ..right
         };
         assert!(!agree(Some(&completed), Some(&less)));
+    }
+
+    #[test]
+    fn a_refund_takes_from_the_wallet_what_it_had() {
+        // The platform paid the rest, or all of it.
+        let refund = |pays| Transaction {
+            kind: "refund".to_owned(),
+            to_wallet_id: None,
+            wallet_pays_minor: pays,
+            ..transfer("COMPLETED")
+        };
+        let (part, nothing) = (refund(200), refund(0));
+        assert!(agree(Some(&part), Some(&effect_of(&part, 1))));
+        assert!(agree(Some(&nothing), Some(&effect_of(&nothing, 1))));
+        assert!(effect_of(&nothing, 1).net.is_empty());
+        assert!(!agree(Some(&part), Some(&effect_of(&nothing, 1))));
     }
 
     #[test]

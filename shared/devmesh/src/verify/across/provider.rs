@@ -15,7 +15,7 @@ pub(super) struct Movement {
     transaction_id: Uuid,
     /// How many movements have the reference.
     movements: i64,
-    /// `charge` or `payout`, of the one that succeeded.
+    /// `charge`, `payout` or `refund`, of the one that succeeded.
     kind: Option<String>,
     amount_minor: Option<i64>,
     currency: Option<String>,
@@ -47,10 +47,10 @@ pub(super) fn agree(transaction: Option<&Transaction>, movement: Option<&Movemen
 }
 
 fn is_same(transaction: &Transaction, movement: &Movement) -> bool {
-    let kind = if transaction.kind == "deposit" {
-        "charge"
-    } else {
-        "payout"
+    let kind = match transaction.kind.as_str() {
+        "deposit" => "charge",
+        "refund" => "refund",
+        _ => "payout",
     };
     movement.kind.as_deref() == Some(kind)
         && movement.amount_minor == Some(transaction.amount_minor)
@@ -123,6 +123,7 @@ mod tests {
             from_wallet_id: None,
             to_wallet_id: Some(Uuid::from_u128(10)),
             provider: Some("sandbox".to_owned()),
+            wallet_pays_minor: 500,
         }
     }
 
@@ -169,6 +170,21 @@ mod tests {
                 ..charge()
             })
         ));
+    }
+
+    #[test]
+    fn a_completed_refund_was_refunded() {
+        // A payout of the same amount is no refund.
+        let refund = Transaction {
+            kind: "refund".to_owned(),
+            ..deposit("COMPLETED")
+        };
+        let of_kind = |kind: &str| Movement {
+            kind: Some(kind.to_owned()),
+            ..charge()
+        };
+        assert!(agree(Some(&refund), Some(&of_kind("refund"))));
+        assert!(!agree(Some(&refund), Some(&of_kind("payout"))));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::Keyed;
 #[derive(Clone, Debug, FromRow)]
 pub(super) struct Transaction {
     pub(super) transaction_id: Uuid,
-    /// `transfer`, `deposit` or `withdrawal`.
+    /// `transfer`, `deposit`, `withdrawal` or `refund`.
     pub(super) kind: String,
     pub(super) state: String,
     pub(super) currency_code: String,
@@ -18,6 +18,9 @@ pub(super) struct Transaction {
     pub(super) from_wallet_id: Option<Uuid>,
     pub(super) to_wallet_id: Option<Uuid>,
     pub(super) provider: Option<String>,
+    /// What the wallet that the money leaves pays of the amount; of a refund the
+    /// platform may pay the rest.
+    pub(super) wallet_pays_minor: i64,
 }
 
 impl Keyed for Transaction {
@@ -47,7 +50,8 @@ pub(super) fn all(
 ) -> impl Stream<Item = sqlx::Result<Transaction>> + '_ {
     sqlx::query_as(
         "SELECT transaction_id, kind, state, currency_code, amount_minor,
-                from_wallet_id, to_wallet_id, provider
+                from_wallet_id, to_wallet_id, provider,
+                coalesce(share_wallet_minor, amount_minor) AS wallet_pays_minor
          FROM transactions
          ORDER BY transaction_id",
     )
@@ -68,7 +72,8 @@ pub(super) async fn one(
 ) -> sqlx::Result<Option<Transaction>> {
     sqlx::query_as(
         "SELECT transaction_id, kind, state, currency_code, amount_minor,
-                from_wallet_id, to_wallet_id, provider
+                from_wallet_id, to_wallet_id, provider,
+                coalesce(share_wallet_minor, amount_minor) AS wallet_pays_minor
          FROM transactions
          WHERE transaction_id = $1",
     )

@@ -7,57 +7,57 @@ use time::OffsetDateTime;
 
 use super::super::super::{
     Answer, Asked, Command, Event, FailureReason, Input, LedgerFault, Looked, Note, Posted,
-    PostingKind, Refusal, RefusalReason, Side, State, Step, StepError, Transaction, next_check_in,
-    step,
+    PostingKind, Refusal, RefusalReason, Side, State, Step, StepError, Transaction, Verdict,
+    next_check_in, step,
 };
 use super::{TERMS, amount, deposit, initiated, transfer, user, withdrawal};
 
-fn at(seconds: u64) -> OffsetDateTime {
+pub(super) fn at(seconds: u64) -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-fn turn(transaction: &Transaction, input: Input) -> Step {
+pub(super) fn turn(transaction: &Transaction, input: Input) -> Step {
     turn_at(transaction, input, 1)
 }
 
-fn turn_at(transaction: &Transaction, input: Input, seconds: u64) -> Step {
+pub(super) fn turn_at(transaction: &Transaction, input: Input, seconds: u64) -> Step {
     step(transaction, input, &TERMS, at(seconds)).expect("the input fits")
 }
 
-fn posted() -> Input {
+pub(super) fn posted() -> Input {
     Input::Posted(Posted {
         recorded_at: at(1),
         beneficiary: Some(user()),
     })
 }
 
-fn lost() -> Input {
+pub(super) fn lost() -> Input {
     Input::Asked(Asked::Lost {
         cause: "timeout".to_owned(),
     })
 }
 
-fn succeeded(minor: i64) -> Answer {
+pub(super) fn succeeded(minor: i64) -> Answer {
     Answer::Succeeded {
         reference: "po_1".to_owned(),
         amount: amount(minor).money(),
     }
 }
 
-fn posting_kind(step: &Step) -> Option<PostingKind> {
+pub(super) fn posting_kind(step: &Step) -> Option<PostingKind> {
     match &step.command {
         Some(Command::Post(posting) | Command::Bar { posting, .. }) => Some(posting.kind),
-        Some(Command::Ask | Command::Look) | None => None,
+        Some(Command::Ask | Command::Look | Command::Measure(_)) | None => None,
     }
 }
 
-const POOR: Refusal = Refusal {
+pub(super) const POOR: Refusal = Refusal {
     reason: RefusalReason::InsufficientFunds,
     side: Side::Payer,
 };
 
 /// A withdrawal that was held and asked for.
-fn asked_withdrawal() -> Transaction {
+pub(super) fn asked_withdrawal() -> Transaction {
     let placing = turn(&initiated(withdrawal()), Input::Resume(None));
     assert_eq!(posting_kind(&placing), Some(PostingKind::Place));
     let asking = turn(&placing.transaction, posted());
@@ -114,7 +114,7 @@ fn a_refusal_beside_a_lost_attempt_is_barred_first() {
 
     let resumed = turn(&pending, Input::Resume(barring.note));
     assert_eq!(posting_kind(&resumed), Some(PostingKind::Bar));
-    let barred = turn(&pending, Input::Barred(POOR));
+    let barred = turn(&pending, Input::Barred(Verdict::Refused(POOR)));
     assert_eq!(barred.transaction.state, State::Failed);
     let too_late = turn(&pending, Input::BarredTooLate);
     assert_eq!(posting_kind(&too_late), Some(PostingKind::Transfer));

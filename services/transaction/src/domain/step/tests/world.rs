@@ -8,8 +8,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::super::super::{
-    Account, Answer, Asked, Bucket, Command, Event, HoldAction, Initiated, Input, LedgerFault,
-    Looked, Note, Posted, Posting, Refusal, RefusalReason, Side, State, Step, Transaction, step,
+    Account, Answer, Asked, Bucket, Command, Event, Flow, HoldAction, Initiated, Input,
+    LedgerFault, Looked, Note, Posted, Posting, Refusal, RefusalReason, Resolution, Resolved, Side,
+    State, Step, Transaction, resolve, step,
 };
 use super::{TERMS, payee, payer, transaction_id, user};
 
@@ -21,6 +22,7 @@ pub(super) struct World {
     balances: HashMap<(WalletId, Bucket), i64>,
     put_in: i64,
     settlement: i64,
+    receivable: i64,
     applied: HashMap<Uuid, Posting>,
     hold_active: bool,
     delayed: Vec<Posting>,
@@ -55,6 +57,7 @@ impl World {
             balances: HashMap::from([((payer(), Bucket::Available), funds)]),
             put_in: funds,
             settlement: 0,
+            receivable: 0,
             applied: HashMap::new(),
             hold_active: false,
             delayed: Vec::new(),
@@ -78,7 +81,14 @@ impl World {
     /// One thing happens, chosen by a byte; mostly bad ones.
     pub(super) fn stumble(&mut self, choice: u8) {
         self.now += Duration::from_secs(1 + u64::from(choice));
-        match choice % 16 {
+        match choice % 18 {
+            16 => self.operate(choice),
+            17 => {
+                let available = self.balance(payer(), Bucket::Available);
+                let spent = (*available).min(70);
+                *available -= spent;
+                self.put_in -= spent;
+            }
             0 => self.crash(),
             1 => self.deliver_one(),
             2 => {
@@ -96,14 +106,52 @@ impl World {
             self.deliver_one();
         }
         self.provider_finishes();
-        for _ in 0..50 {
-            if self.transaction().state.is_at_rest() {
+        for turn in 0..50 {
+            let state = self.transaction().state;
+            if state.is_terminal() {
                 return;
             }
             self.now += TERMS.lookup_window;
-            self.carry_out(15);
+            if state == State::ManualReview {
+                // Trying again comes first; what comes back needs a decision.
+                let may_help = turn < 10;
+                self.operate(if may_help { 0 } else { 1 });
+            } else {
+                self.carry_out(15);
+            }
         }
         panic!("still {:?} after 50 good steps", self.transaction().state);
+    }
+
+    /// An operator who knows what the provider did decides, if there is anything
+    /// to decide; whoever was at work is overtaken.
+    fn operate(&mut self, choice: u8) {
+        let resolution = match (self.provider, choice % 5) {
+            (_, 0) => Resolution::Retry,
+            (Provider::Done, _) => Resolution::Complete,
+            (Provider::Nothing | Provider::Declined, _) => Resolution::Fail,
+            (Provider::Accepted, _) => Resolution::Retry,
+        };
+        self.decide(resolution);
+    }
+
+    fn decide(&mut self, resolution: Resolution) {
+        let resolved = Resolved {
+            resolution,
+            reason: "the provider was asked by telephone".to_owned(),
+            operator: user(),
+        };
+        let before = self.transaction();
+        let Ok(step) = resolve(&before, resolved, &TERMS, self.now) else {
+            return;
+        };
+        self.crash();
+        let now = self.now;
+        self.log
+            .extend(step.events.into_iter().map(|event| (event, now)));
+        self.note = None;
+        assert_eq!(self.transaction(), step.transaction);
+        assert_eq!(step.command, None, "the decision is carried out by a run");
     }
 
     fn deliver_one(&mut self) {
@@ -126,7 +174,7 @@ impl World {
                 self.delayed.push(posting);
             }
             Some(Command::Ask) => self.provider = Provider::Done,
-            Some(Command::Look) | None => {}
+            Some(Command::Look | Command::Measure(_)) | None => {}
         }
     }
 
@@ -138,11 +186,17 @@ impl World {
         };
         let input = match command {
             Command::Post(posting) => self.post(posting, way),
-            Command::Bar { posting, refusal } => match self.post(posting, way) {
-                Input::Posted(_) => Input::Barred(refusal),
+            Command::Bar { posting, verdict } => match self.post(posting, way) {
+                Input::Posted(_) => Input::Barred(verdict),
                 Input::Faulted(LedgerFault::PostingIdReused) => Input::BarredTooLate,
                 other => other,
             },
+            Command::Measure(wallet) => Input::Measured(match way {
+                4 => None,
+                // Only a hint: more has gone or come since.
+                8 => Some(*self.balance(wallet, Bucket::Available) + 30),
+                _ => Some(*self.balance(wallet, Bucket::Available)),
+            }),
             Command::Ask => Input::Asked(self.ask(way)),
             Command::Look => Input::Looked(self.look(way)),
         };
@@ -179,6 +233,9 @@ impl World {
                 self.uncertain.push(posting.id);
                 self.ledger(&posting);
                 Input::Unposted
+            }
+            9 if !self.applied.contains_key(&posting.id) => {
+                Input::Faulted(LedgerFault::Unexplained)
             }
             _ => match self.ledger(&posting) {
                 Input::Refused { refusal, .. } => Input::Refused {
@@ -275,6 +332,10 @@ impl World {
             match &leg.account {
                 Account::Wallet { id, .. } => *self.balance(*id, leg.bucket) += leg.amount_minor,
                 Account::Settlement(_) => self.settlement += leg.amount_minor,
+                Account::Receivable(wallet) => {
+                    assert_eq!(*wallet, payer());
+                    self.receivable += leg.amount_minor;
+                }
                 Account::Suspense => {}
             }
         }
@@ -289,7 +350,12 @@ impl World {
     pub(super) fn check_always(&self) {
         assert!(self.balances.values().all(|balance| *balance >= 0));
         let users: i64 = self.balances.values().sum();
-        assert_eq!(users + self.settlement, self.put_in);
+        assert_eq!(users + self.settlement + self.receivable, self.put_in);
+        assert!(self.receivable <= 0, "a claim on the user, never a debt");
+        for posting in self.applied.values() {
+            let sum: i64 = posting.legs.iter().map(|leg| leg.amount_minor).sum();
+            assert_eq!(sum, 0);
+        }
     }
 
     /// The books say what the state says.
@@ -298,7 +364,7 @@ impl World {
         let moved = transaction.amount.minor();
         let received = *self.balance(payee(), Bucket::Available);
         let held = *self.balance(payer(), Bucket::Held);
-        let has_provider = transaction.movement.provider().is_some();
+        let has_provider = transaction.movement.flow() != Flow::Between;
         let provider_done = self.provider == Provider::Done;
         assert_eq!(held, 0);
         match transaction.state {
@@ -307,10 +373,12 @@ impl World {
                 let reaches_payee = transaction.movement.to_wallet().is_some();
                 assert_eq!(received, if reaches_payee { moved } else { 0 });
                 assert_eq!(self.settlement.abs(), if has_provider { moved } else { 0 });
+                assert_eq!(-self.receivable, transaction.receivable());
+                assert!(self.receivable == 0 || transaction.covers_shortfall());
             }
             State::Failed => {
                 assert!(!provider_done, "failed, and the provider has moved money");
-                assert_eq!((received, self.settlement), (0, 0));
+                assert_eq!((received, self.settlement, self.receivable), (0, 0, 0));
             }
             other => panic!("came to rest as {other:?}"),
         }

@@ -75,6 +75,20 @@ fn capturing_ends_the_hold() {
     }
 }
 
+/// A capture may pay out more than its hold when a wallet of the platform pays the
+/// rest, as for the refund of money that was spent; the platform's may be short.
+#[test]
+fn the_platform_may_pay_what_a_hold_has_not() {
+    let mut claim = available(BOB, -12);
+    claim.account = fees();
+    let legs = vec![leg(ALICE, Bucket::Held, -30), claim, available(BOB, 42)];
+    let capture = with_hold(1, HoldAction::Capture, legs);
+    let applied = run(&book(), &capture).expect("captured");
+    let after = applied.hold.clone().expect("a hold").after;
+    assert_eq!((after.status, after.captured), (HoldStatus::Captured, 30));
+    assert!(applied.entries[1].balance_after < 0);
+}
+
 /// Captures take parts to other wallets until nothing remains; a final one
 /// gives the rest back.
 #[test]

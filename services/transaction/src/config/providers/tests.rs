@@ -1,0 +1,207 @@
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+use super::*;
+
+/// Every secret is there, and is its own name.
+fn all(name: &str) -> anyhow::Result<Option<SecretString>> {
+    Ok(Some(name.to_owned().into()))
+}
+
+fn none(_: &str) -> anyhow::Result<Option<SecretString>> {
+    Ok(None)
+}
+
+/// Only the secrets that the sandbox always had.
+fn old(name: &str) -> anyhow::Result<Option<SecretString>> {
+    let is_old = name.starts_with("BURSAR_SANDBOX_");
+    Ok(is_old.then(|| name.to_owned().into()))
+}
+
+fn listed(list: Value) -> Variables {
+    Variables {
+        providers: Some(list),
+        ..Variables::default()
+    }
+}
+
+fn refusal(variables: &Variables, secrets: Secrets<'_>) -> String {
+    match variables.settings(secrets) {
+        Ok(_) => panic!("the settings are taken"),
+        Err(error) => format!("{error:#}"),
+    }
+}
+
+/// A whole entry means what it says, and one that says little gets the standard.
+#[test]
+fn an_entry_means_what_it_says() {
+    let list = json!([
+        {
+            "name": "alpha",
+            "kind": "sandbox",
+            "url": "http://alpha.test:9000",
+            "deadline_ms": 3000,
+            "lookup_window_ms": 120_000,
+            "give_up_ms": 600_000,
+            "retry": "slow",
+            "breaker": {
+                "window_ms": 20_000, "minimum_calls": 10, "failure_percent": 40,
+                "open_ms": 8000, "probes": 2
+            },
+            "bulkhead": {"acting": 20, "looking": 5},
+            "directions": ["payout"],
+            "currencies": {
+                "EUR": {"min_minor": 100, "max_minor": 500_000, "cost_basis_points": 25, "cost_fixed_minor": 10},
+                "NGN": {}
+            }
+        },
+        {"name": "beta", "url": "https://beta.test"}
+    ]);
+    let providers = listed(list).settings(&all).expect("the settings are right");
+    let [alpha, beta] = &providers[..] else {
+        panic!("two providers");
+    };
+    assert_eq!(alpha.name.as_str(), "alpha");
+    assert_eq!(alpha.connector.deadline, Duration::from_secs(3));
+    assert_eq!(
+        alpha.connector.terms.lookup_window,
+        Duration::from_secs(120)
+    );
+    assert_eq!(
+        alpha.connector.terms.give_up_after,
+        Duration::from_secs(600)
+    );
+    let key = alpha.connector.api_key.expose_secret();
+    assert_eq!(key, "BURSAR_PROVIDER_ALPHA_API_KEY");
+    assert_eq!(alpha.guard.retry, RetryPolicy::Slow);
+    assert_eq!(
+        alpha.guard.breaker,
+        BreakerSettings {
+            window: Duration::from_secs(20),
+            minimum_calls: 10,
+            failure_percent: 40,
+            open_for: Duration::from_secs(8),
+            probes: 2,
+        }
+    );
+    let bulkhead = BulkheadSettings {
+        acting: 20,
+        looking: 5,
+    };
+    assert_eq!(alpha.guard.bulkhead, bulkhead);
+    assert_eq!(alpha.guard.offer.directions, [Direction::Payout]);
+    let Currencies::Only(tariffs) = &alpha.guard.offer.currencies else {
+        panic!("alpha takes only some currencies");
+    };
+    let codes: Vec<_> = tariffs.keys().map(|currency| currency.code()).collect();
+    assert_eq!(codes, ["EUR", "NGN"]);
+    assert_eq!(beta.guard.breaker, BreakerSettings::default());
+    assert_eq!(beta.guard.offer, Offer::default());
+    assert_eq!(beta.connector.deadline, Duration::from_secs(5));
+}
+
+/// The sandbox's own variables make a provider, and what an entry of its name
+/// leaves out comes from them.
+#[test]
+fn the_sandbox_variables_still_count() {
+    let variables = |providers| Variables {
+        providers,
+        sandbox_url: Some("http://sandbox.test".to_owned()),
+        sandbox_deadline_ms: Some(1_234),
+        ..Variables::default()
+    };
+    let alone = variables(None)
+        .settings(&old)
+        .expect("the settings are right");
+    assert_eq!(alone.len(), 1);
+    assert_eq!(alone[0].name.as_str(), "sandbox");
+    assert_eq!(alone[0].connector.deadline, Duration::from_millis(1_234));
+    let key = alone[0].connector.api_key.expose_secret();
+    assert_eq!(key, "BURSAR_SANDBOX_API_KEY");
+
+    let list = json!([{"name": "sandbox", "retry": "fast"}]);
+    let listed = variables(Some(list))
+        .settings(&old)
+        .expect("the settings are right");
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].connector.deadline, Duration::from_millis(1_234));
+    assert_eq!(listed[0].guard.retry, RetryPolicy::Fast);
+}
+
+/// Without any of the variables there is no provider; a text counts as the list
+/// that it holds.
+#[test]
+fn the_list_may_be_a_text() {
+    let settings = |variables: Variables| variables.settings(&all).expect("right").len();
+    assert_eq!(settings(Variables::default()), 0);
+    assert_eq!(settings(listed(json!(""))), 0);
+    assert_eq!(settings(listed(json!([]))), 0);
+    let text = r#"[{"name": "alpha", "url": "http://alpha.test"}]"#;
+    assert_eq!(settings(listed(json!(text))), 1);
+}
+
+/// What cannot be meant is refused, and the message names what is wrong.
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    let one = |more: Value| {
+        let mut entry = json!({"name": "alpha", "url": "http://alpha.test"});
+        let (Some(entry_map), Value::Object(more)) = (entry.as_object_mut(), more) else {
+            panic!("objects");
+        };
+        entry_map.extend(more);
+        listed(json!([entry]))
+    };
+    let cases = [
+        (json!({"name": "Alpha"}), "a provider's name"),
+        (json!({"kind": "acme"}), "acme"),
+        (json!({"url": "ftp://alpha.test"}), "http or https"),
+        (json!({"deadline_ms": 10}), "deadline_ms"),
+        (json!({"lookup_window_ms": 0}), "lookup_window_ms"),
+        (json!({"give_up_ms": 0}), "give_up_ms"),
+        (json!({"retry": "hasty"}), "hasty"),
+        (
+            json!({"breaker": {"failure_percent": 0}}),
+            "breaker.failure_percent",
+        ),
+        (json!({"breaker": {"probes": 0}}), "breaker.probes"),
+        (json!({"breaker": {"rate": 1}}), "rate"),
+        (json!({"bulkhead": {"acting": 0}}), "bulkhead.acting"),
+        (
+            json!({"bulkhead": {"acting": 4, "looking": 5}}),
+            "bulkhead.looking",
+        ),
+        (json!({"directions": ["sideways"]}), "sideways"),
+        (json!({"currencies": {}}), "currencies"),
+        (json!({"currencies": {"EURO": {}}}), "EURO"),
+        (
+            json!({"currencies": {"EUR": {"min_minor": 0}}}),
+            "min_minor",
+        ),
+        (
+            json!({"currencies": {"EUR": {"min_minor": 9, "max_minor": 8}}}),
+            "max_minor",
+        ),
+        (
+            json!({"currencies": {"EUR": {"cost_basis_points": 10_001}}}),
+            "cost_basis_points",
+        ),
+        (
+            json!({"currencies": {"EUR": {"cost_fixed_minor": -1}}}),
+            "cost_fixed_minor",
+        ),
+        (json!({"secret": "s"}), "secret"),
+    ];
+    for (more, named) in cases {
+        let told = refusal(&one(more.clone()), &all);
+        assert!(told.contains(named), "{more}: {told}");
+    }
+    let told = refusal(&one(json!({})), &none);
+    assert!(told.contains("BURSAR_PROVIDER_ALPHA_API_KEY"), "{told}");
+    let told = refusal(&listed(json!([{"name": "alpha"}])), &all);
+    assert!(told.contains("`url` is missing"), "{told}");
+    let twice = json!({"name": "alpha", "url": "http://alpha.test"});
+    let told = refusal(&listed(json!([twice, twice])), &all);
+    assert!(told.contains("twice"), "{told}");
+    let told = refusal(&listed(json!("alpha")), &all);
+    assert!(told.contains("BURSAR_PROVIDERS"), "{told}");
+}

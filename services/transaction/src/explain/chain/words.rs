@@ -1,0 +1,39 @@
+//! Events in a sentence for people.
+
+use crate::domain::{Event, Resolution};
+
+/// What happened. Nothing in it is more than the customer may know: causes and
+/// operators' words are left out.
+pub(super) fn summary(event: &Event) -> String {
+    match event {
+        Event::Initiated(initiated) => {
+            format!("A {} was recorded.", initiated.movement.kind().name())
+        }
+        Event::ShortfallFound { .. } => {
+            "The wallet had not enough for the refund; the platform pays the rest.".to_owned()
+        }
+        Event::FundsHeld { .. } => "The money was set aside.".to_owned(),
+        Event::ProviderRequested { provider, attempt } if *attempt == 0 => {
+            format!("The payment provider {provider} was about to be asked.")
+        }
+        Event::ProviderRequested { provider, .. } => {
+            format!("The payment provider {provider} was about to be asked again.")
+        }
+        Event::ProviderAccepted { .. } => {
+            "The payment provider took the request and will finish it later.".to_owned()
+        }
+        Event::ProviderSucceeded { .. } => "The payment provider did its part.".to_owned(),
+        Event::ProviderDeclined { .. } => "The payment provider refused.".to_owned(),
+        Event::OutcomeUnknown { .. } => {
+            "The payment provider's answer is not known; it is asked again.".to_owned()
+        }
+        Event::Completed { .. } => "The money reached its place.".to_owned(),
+        Event::Failed(failure) => format!("It failed, and no money moved: {}.", failure.message),
+        Event::ReviewRequired { .. } => "It waits for a person.".to_owned(),
+        Event::ReviewResolved(resolved) => match resolved.resolution {
+            Resolution::Complete => "A person found that the money has moved.".to_owned(),
+            Resolution::Fail => "A person found that the money has not moved.".to_owned(),
+            Resolution::Retry => "A person let it go on.".to_owned(),
+        },
+    }
+}

@@ -1,0 +1,216 @@
+//! Many transfers in one statement: their rows, and their events in the log.
+//!
+//! What is written is what [`super::transactions`] and [`super::events`] write of
+//! one transaction. A transfer is PENDING with its first event and at rest with its
+//! second, so these are all the rows and events that there are.
+
+use bursar_aip::id::UserId;
+use bursar_contracts::transaction::v1::{
+    TransactionCompleted, TransactionFailed, TransactionInitiated, TransactionReviewRequired,
+};
+use bursar_events::{Aggregate, Event as LoggedEvent, EventData};
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::transactions::Stored;
+use crate::contract;
+use crate::domain::{Event, State, Transaction};
+
+/// Records new transfers.
+#[tracing::instrument(name = "store.bulk_rows.insert", skip_all)]
+pub(crate) async fn insert(conn: &mut PgConnection, new: &[&Stored]) -> Result<(), sqlx::Error> {
+    let Some(first) = new.first() else {
+        return Ok(());
+    };
+    let of = |stored: &&Stored| stored.transaction.clone();
+    let transactions: Vec<Transaction> = new.iter().map(of).collect();
+    let ids: Vec<Uuid> = transactions.iter().map(|one| one.id.uuid()).collect();
+    let currencies: Vec<&str> = transactions
+        .iter()
+        .map(|one| one.amount.currency().code())
+        .collect();
+    let amounts: Vec<i64> = transactions.iter().map(|one| one.amount.minor()).collect();
+    let from: Vec<Option<Uuid>> = transactions
+        .iter()
+        .map(|one| one.movement.from_wallet().map(|wallet| wallet.uuid()))
+        .collect();
+    let to: Vec<Option<Uuid>> = transactions
+        .iter()
+        .map(|one| one.movement.to_wallet().map(|wallet| wallet.uuid()))
+        .collect();
+    let descriptions: Vec<&str> = new.iter().map(|one| one.description.as_str()).collect();
+    // Tenant, initiator and time are the request's; the state is that of every
+    // transfer after its first event.
+    sqlx::query!(
+        "INSERT INTO transactions (
+             transaction_id, tenant_id, kind, state, currency_code, amount_minor, from_wallet_id,
+             to_wallet_id, initiator_user_id, description, created_at, updated_at, version
+         )
+         SELECT transaction_id, $1, 'transfer', 'PENDING', currency_code, amount_minor,
+             from_wallet_id, to_wallet_id, $2, description, $3, $3, 1
+         FROM UNNEST($4::uuid[], $5::text[], $6::bigint[], $7::uuid[], $8::uuid[], $9::text[])
+             AS new (transaction_id, currency_code, amount_minor, from_wallet_id, to_wallet_id,
+                 description)",
+        first.tenant.as_str(),
+        first.transaction.initiator.uuid(),
+        first.transaction.created_at,
+        &ids,
+        &currencies as &[&str],
+        &amounts,
+        &from as &[Option<Uuid>],
+        &to as &[Option<Uuid>],
+        &descriptions as &[&str],
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Turns the rows of transfers from their first event to their second; false, and
+/// nothing may be committed, when one of them is not at its first.
+#[tracing::instrument(name = "store.bulk_rows.update", skip_all)]
+pub(crate) async fn update(
+    conn: &mut PgConnection,
+    ended: &[&Transaction],
+) -> Result<bool, sqlx::Error> {
+    if ended.is_empty() {
+        return Ok(true);
+    }
+    let ids: Vec<Uuid> = ended.iter().map(|one| one.id.uuid()).collect();
+    let states: Vec<&str> = ended.iter().map(|one| one.state.name()).collect();
+    let reasons: Vec<Option<&str>> = ended
+        .iter()
+        .map(|one| one.failure.as_ref().map(|failure| failure.reason.name()))
+        .collect();
+    let messages: Vec<Option<&str>> = ended
+        .iter()
+        .map(|one| one.failure.as_ref().map(|failure| failure.message.as_str()))
+        .collect();
+    let causes: Vec<Option<&str>> = ended
+        .iter()
+        .map(|one| one.review_cause.as_deref())
+        .collect();
+    let stops: Vec<Option<&str>> = ended
+        .iter()
+        .map(|one| one.stopped_in.map(State::name))
+        .collect();
+    let beneficiaries: Vec<Option<Uuid>> = ended
+        .iter()
+        .map(|one| one.beneficiary.map(UserId::uuid))
+        .collect();
+    let posted: Vec<Option<OffsetDateTime>> = ended.iter().map(|one| one.posted_at).collect();
+    let updated: Vec<OffsetDateTime> = ended.iter().map(|one| one.updated_at).collect();
+    let versions: Vec<i64> = ended.iter().map(|one| one.version).collect();
+    let done = sqlx::query!(
+        "UPDATE transactions
+         SET state = new.state, failure_reason = new.failure_reason,
+             failure_message = new.failure_message, review_cause = new.review_cause,
+             stopped_in = new.stopped_in, beneficiary_user_id = new.beneficiary_user_id,
+             posted_at = new.posted_at, updated_at = new.updated_at, version = new.version
+         FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                 $7::uuid[], $8::timestamptz[], $9::timestamptz[], $10::bigint[])
+             AS new (transaction_id, state, failure_reason, failure_message, review_cause,
+                 stopped_in, beneficiary_user_id, posted_at, updated_at, version)
+         WHERE transactions.transaction_id = new.transaction_id
+           AND transactions.version = new.version - 1",
+        &ids,
+        &states as &[&str],
+        &reasons as &[Option<&str>],
+        &messages as &[Option<&str>],
+        &causes as &[Option<&str>],
+        &stops as &[Option<&str>],
+        &beneficiaries as &[Option<Uuid>],
+        &posted as &[Option<OffsetDateTime>],
+        &updated,
+        &versions,
+    )
+    .execute(conn)
+    .await?;
+    Ok(usize::try_from(done.rows_affected()).is_ok_and(|rows| rows == ended.len()))
+}
+
+/// Appends one event to the log of each of these transfers: the one that made
+/// their version.
+#[tracing::instrument(name = "store.bulk_rows.append", skip_all)]
+pub(crate) async fn append(
+    conn: &mut PgConnection,
+    told: &[(&Stored, Event)],
+    actor: &str,
+) -> Result<(), sqlx::Error> {
+    let logged: Vec<LoggedEvent> = told
+        .iter()
+        .map(|(stored, event)| encode(stored, event, actor).ok_or_else(|| foreign(event)))
+        .collect::<Result<_, _>>()?;
+    bursar_events::append(conn, &logged).await
+}
+
+/// An event as the log takes it; `None` for one that no transfer can have.
+fn encode(stored: &Stored, event: &Event, actor: &str) -> Option<LoggedEvent> {
+    Some(match event {
+        Event::Initiated(initiated) => entry(
+            stored,
+            event,
+            actor,
+            &TransactionInitiated {
+                r#type: contract::transaction_type(initiated.movement.kind()).into(),
+                amount: Some(contract::money(initiated.amount)),
+                from_wallet_id: contract::text(initiated.movement.from_wallet()),
+                to_wallet_id: contract::text(initiated.movement.to_wallet()),
+                initiator_user_id: initiated.initiator.to_string(),
+                ..TransactionInitiated::default()
+            },
+        ),
+        Event::Completed {
+            beneficiary,
+            posted_at,
+        } => entry(
+            stored,
+            event,
+            actor,
+            &TransactionCompleted {
+                beneficiary_user_id: contract::text(*beneficiary),
+                posted_at: Some(contract::timestamp(*posted_at)),
+            },
+        ),
+        Event::Failed(failure) => entry(
+            stored,
+            event,
+            actor,
+            &TransactionFailed {
+                failure: Some(contract::failure(failure)),
+            },
+        ),
+        Event::ReviewRequired { cause } => entry(
+            stored,
+            event,
+            actor,
+            &TransactionReviewRequired {
+                cause: cause.clone(),
+            },
+        ),
+        _ => return None,
+    })
+}
+
+fn foreign(event: &Event) -> sqlx::Error {
+    sqlx::Error::Encode(format!("{} is no event of a bulk transfer's", event.kind()).into())
+}
+
+fn entry(stored: &Stored, event: &Event, actor: &str, message: &impl EventData) -> LoggedEvent {
+    let transaction = &stored.transaction;
+    let aggregate = Aggregate {
+        kind: "transaction",
+        id: transaction.id.uuid(),
+        subject: transaction.id.to_string(),
+    };
+    LoggedEvent::new(
+        event.kind(),
+        aggregate,
+        transaction.version,
+        message,
+        actor.to_owned(),
+        stored.tenant.clone(),
+        transaction.updated_at,
+    )
+}
