@@ -53,7 +53,7 @@ verify: tools build ## Check every invariant on the mesh's data.
 	@$(DEVMESH) verify
 
 .PHONY: bench
-bench: tools ## Measure the ledger's speed; BENCH_QUICK=1, BENCH_SECONDS and BENCH_RUNS shorten it.
+bench: tools ## Measure the ledger and transfers; BENCH_ONLY, BENCH_QUICK=1, BENCH_SECONDS and BENCH_RUNS shorten it.
 	@$(CARGO) build --package bursar-devmesh >&2
 	@$(DEVMESH) bench
 
@@ -62,6 +62,11 @@ bench: tools ## Measure the ledger's speed; BENCH_QUICK=1, BENCH_SECONDS and BEN
 .PHONY: test
 test: lint build-tests ## Lint, then every test, with servers and a mesh of their own.
 	$(DEVMESH) test-servers -- $(DEVMESH) with-mesh -- $(CARGO) test --workspace $(FEATURES) --no-fail-fast
+
+# Freezes, kills and kills of PostgreSQL at every crash point: too long for `make test`.
+.PHONY: chaos
+chaos: tools $(DEVMESH) ## Kill, freeze and cut off money movement at every step (CHAOS_POINTS=advance., CHAOS_WAYS=freeze).
+	$(DEVMESH) test-servers -- $(CARGO) test --workspace $(FEATURES) --test crash -- --ignored --nocapture chaos::
 
 .PHONY: lint
 lint: tools build-tests ## Format, clippy, contract, directions, licences.

@@ -1,15 +1,20 @@
-//! `bench`: how fast the ledger is, against a reference on the same server.
+//! `bench`: how fast the ledger and transfers are, against a reference on the
+//! same server.
 //!
 //! Everything is private to the run: a PostgreSQL with durability on and the
 //! settings that the operators' pages advise, a Valkey, an issuer of tokens, and
-//! the wallet service as a release build in a process of its own, with relay,
-//! outbox and idempotency as in production. The load generator shares the
-//! machine; that is part of the definition.
+//! the services as release builds in processes of their own, with relay, outbox
+//! and idempotency as in production. The load generators share the machine; that
+//! is part of the definition.
 //!
-//! Measurements are interleaved: each round measures everything once, beginning
-//! with the reference, and the report has the medians of the rounds. Rates are
-//! compared with the reference and with each other, so that they mean something
-//! on other machines too.
+//! There are two parts, one after the other, each with services of its own: the
+//! ledger, where wallet is called as other services call it, and transfers, which
+//! go through the gateway as users' calls do.
+//!
+//! Measurements are interleaved: each round measures everything of its part once,
+//! beginning with the reference, and the report has the medians of the rounds.
+//! Rates are compared with the reference and with each other, so that they mean
+//! something on other machines too.
 
 use std::fs;
 use std::io::Write;
@@ -28,12 +33,15 @@ mod reference;
 mod report;
 mod rounds;
 mod seed;
+mod server;
+mod service;
 mod settings;
+mod settling;
 mod stage;
-mod wallet;
+mod transfers;
 
 pub use self::report::Report;
-pub use self::settings::Settings;
+pub use self::settings::{Part, Settings};
 
 /// What this PostgreSQL has besides the settings of every mesh: memory for the
 /// large set of wallets, and log files that are used again instead of being made
@@ -47,8 +55,8 @@ const POSTGRES: [(&str, &str); 2] = [("shared_buffers", "4GB"), ("min_wal_size",
 /// benchmark with failing calls measures nothing.
 pub async fn run(settings: &Settings, out: &mut impl Write) -> anyhow::Result<Report> {
     let checkout = Checkout::find()?;
-    writeln!(out, "Building release programs.")?;
-    let programs = programs::build(&checkout).await?;
+    writeln!(out, "Building programs ({}).", settings.profile)?;
+    let programs = programs::build(&checkout, settings).await?;
     writeln!(
         out,
         "Starting PostgreSQL and Valkey; about {} minutes of measuring follow.",
@@ -88,10 +96,23 @@ async fn measure(
     mesh: &Mesh,
     out: &mut impl Write,
 ) -> anyhow::Result<Report> {
-    let mut stage = stage::Stage::set(settings, checkout, programs, mesh, out).await?;
-    let measured = rounds::all(settings, &mut stage, out).await;
-    stage.strike().await?;
-    measured
+    writeln!(out, "Filling the reference's database.")?;
+    let server = server::Server::prepare(checkout, mesh).await?;
+    let (mut ledger, mut of_transfers) = (None, None);
+    if let Some(programs) = &programs.ledger {
+        let mut stage = stage::Stage::set(settings, programs, &server, mesh, out).await?;
+        let measured = rounds::all(settings, &mut stage, out).await;
+        stage.strike().await?;
+        ledger = Some(measured?);
+    }
+    if let Some(programs) = &programs.transfers {
+        let mut stage =
+            transfers::stage::Stage::set(settings, programs, &server, mesh, out).await?;
+        let measured = transfers::rounds::all(settings, &mut stage, out).await;
+        stage.strike().await?;
+        of_transfers = Some(measured?);
+    }
+    Ok(Report::of(ledger, of_transfers))
 }
 
 /// A span in whole seconds, as the programs take it.

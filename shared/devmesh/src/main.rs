@@ -104,7 +104,7 @@ enum Command {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
-    /// Measure the ledger against a reference; see `BENCH_*` in the README.
+    /// Measure the ledger and transfers against a reference; see `BENCH_*` in the README.
     Bench,
     /// Check who uses whom: services, shared crates, layers.
     Directions,

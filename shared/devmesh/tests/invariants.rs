@@ -112,7 +112,8 @@ impl House {
     }
 }
 
-/// Connects as the owner after applying the service's migrations.
+/// Connects as the owner after applying the migrations of the event log and then
+/// the service's, which build on it.
 async fn migrated(databases: &Databases, service: &str) -> anyhow::Result<PgConnection> {
     let mut connection = PgConnection::connect(&databases.owner_url(service)).await?;
     sqlx::query("SELECT set_config('bursar.application_role', $1, false)")
@@ -120,6 +121,9 @@ async fn migrated(databases: &Databases, service: &str) -> anyhow::Result<PgConn
         .execute(&mut connection)
         .await?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut log = Migrator::new(root.join("shared/events/migrations")).await?;
+    log.dangerous_set_table_name("event_log_migrations");
+    log.run(&mut connection).await?;
     let directory = root.join("services").join(service).join("migrations");
     Migrator::new(directory).await?.run(&mut connection).await?;
     Ok(connection)

@@ -212,7 +212,8 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(database) => database.code().is_some_and(|code| {
-            code.starts_with("57P") || code.starts_with("08") || code == "53300"
+            // 25P03: the server ended a transaction whose process stood still.
+            code.starts_with("57P") || code.starts_with("08") || code == "53300" || code == "25P03"
         }),
         _ => false,
     }

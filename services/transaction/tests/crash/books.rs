@@ -51,17 +51,46 @@ impl House {
         }
     }
 
+    /// The same while a process stands still: what it has locked stays its own.
+    pub(crate) async fn let_free_leases_lapse(&self) {
+        for sql in [
+            "UPDATE transaction_checks SET lease_until = now(), next_check_at = now()
+             WHERE transaction_id IN (
+                 SELECT transaction_id FROM transaction_checks FOR UPDATE SKIP LOCKED
+             )",
+            "UPDATE bulk_transfer_checks SET lease_until = now(), next_check_at = now()
+             WHERE bulk_transfer_id IN (
+                 SELECT bulk_transfer_id FROM bulk_transfer_checks FOR UPDATE SKIP LOCKED
+             )",
+        ] {
+            sqlx::query(sql)
+                .execute(&self.database.owner)
+                .await
+                .expect("the owner may change checks");
+        }
+    }
+
+    /// True when nothing that is committed is under way.
+    pub(crate) async fn is_at_rest(&self) -> bool {
+        self.under_way().await.is_empty()
+    }
+
+    /// The states of what has not come to an end.
+    async fn under_way(&self) -> Vec<String> {
+        sqlx::query_scalar(
+            "SELECT state FROM transactions WHERE state NOT IN ('COMPLETED', 'FAILED')",
+        )
+        .fetch_all(&self.database.pool)
+        .await
+        .expect("transactions are read")
+    }
+
     /// Waits until nothing is under way any more. The provider answers everything
     /// here, so nothing may stay UNKNOWN, and nothing needs a person.
     pub(crate) async fn comes_to_rest(&self, process: &TestProcess) {
         let give_up = Instant::now() + PATIENCE;
         loop {
-            let states: Vec<String> = sqlx::query_scalar(
-                "SELECT state FROM transactions WHERE state NOT IN ('COMPLETED', 'FAILED')",
-            )
-            .fetch_all(&self.database.pool)
-            .await
-            .expect("transactions are read");
+            let states = self.under_way().await;
             if states.is_empty() {
                 break;
             }

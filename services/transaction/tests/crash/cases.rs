@@ -74,7 +74,7 @@ const NOW_AND_THEN: [&str; 2] = [
     "callbacks.after_match_commit",
 ];
 /// Where the job passes that has its turn every minute.
-pub(crate) const EVERY_MINUTE: [&str; 2] = ["cleanup.before_delete", "cleanup.after_delete"];
+const EVERY_MINUTE: [&str; 2] = ["cleanup.before_delete", "cleanup.after_delete"];
 
 /// Every kill but those that take a minute to come.
 pub(crate) fn all() -> Vec<Case> {
@@ -103,6 +103,12 @@ pub(crate) fn all() -> Vec<Case> {
     add(&PUBLISHING, &[Transfer], Way::Asking);
     add(&NOW_AND_THEN, &[Transfer], Way::Asking);
     cases
+}
+
+/// The kills that take a minute to come.
+pub(crate) fn every_minute() -> [Case; 2] {
+    let (flow, way) = (Flow::Transfer, Way::Asking);
+    EVERY_MINUTE.map(|point| Case { point, flow, way })
 }
 
 /// The code has these points and no others, each in one place.

@@ -6,7 +6,10 @@ use std::net::{Ipv4Addr, TcpListener};
 use bursar_aip::id::UserId;
 use bursar_contracts::wallet::v1::CreateWalletRequest;
 use bursar_contracts::wallet::v1::wallet_service_client::WalletServiceClient;
-use bursar_testkit::{TestDatabase, TestProcess, TestService, Tokens, redis_url, with_token};
+use bursar_server::Migrations;
+use bursar_testkit::{
+    TestDatabase, TestPostgres, TestProcess, TestService, Tokens, redis_url, with_token,
+};
 use uuid::Uuid;
 
 use crate::traffic::{Flow, Order, keyed};
@@ -40,8 +43,14 @@ pub(crate) struct Person {
 impl House {
     /// Opens the house, with money in both wallets.
     pub(crate) async fn open() -> Self {
+        Self::open_on(None).await
+    }
+
+    /// Opens the house with our own databases on this server. The provider keeps its
+    /// books elsewhere.
+    pub(crate) async fn open_on(server: Option<&TestPostgres>) -> Self {
         let tokens = Tokens::start().await;
-        let wallet_database = TestDatabase::create(&bursar_wallet::definition().migrations).await;
+        let wallet_database = database(server, &bursar_wallet::definition().migrations).await;
         let wallet =
             TestService::start(bursar_wallet::definition(), &wallet_database, &tokens, &[]).await;
         let http_address = free_address();
@@ -75,7 +84,7 @@ impl House {
             ("BURSAR_RECOVERY_INTERVAL_MS", "50".to_owned()),
         ];
         let mut house = Self {
-            database: TestDatabase::create(&bursar_transaction::definition().migrations).await,
+            database: database(server, &bursar_transaction::definition().migrations).await,
             operator: tokens.admin(UserId::generate()),
             people: [Person::default(), Person::default()],
             wallet,
@@ -133,6 +142,14 @@ impl House {
         }
         process.stop().await;
         flow.orders(self, &done)
+    }
+}
+
+/// A database on this server, or on the one that all tests share.
+async fn database(server: Option<&TestPostgres>, migrations: &[Migrations]) -> TestDatabase {
+    match server {
+        Some(server) => TestDatabase::create_on(server.options(), migrations).await,
+        None => TestDatabase::create(migrations).await,
     }
 }
 

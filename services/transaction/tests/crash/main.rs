@@ -7,9 +7,15 @@
 //! answered must be in the database; after the restart everything must come to an
 //! end by itself or by the same key; and then the books of the service, the ledger
 //! and the provider must say the same, with every invariant in order.
+//!
+//! [`chaos`] is the longer variant, which also freezes the process and kills its
+//! database.
 
 mod books;
 mod cases;
+mod chaos;
 mod house;
 mod killed;
+mod standing;
+mod street;
 mod traffic;

@@ -227,6 +227,15 @@ impl Order {
         keyed(with_token(wish.clone(), &self.token), &self.key)
     }
 
+    /// Takes in what the same order, asked elsewhere, was answered. Whoever answers,
+    /// it is one answer.
+    pub(crate) fn take_in(&mut self, elsewhere: &Self) {
+        if let (Some(here), Some(there)) = (&self.answer, &elsewhere.answer) {
+            assert_eq!(here, there, "two answers to {:?}", self.wish);
+        }
+        self.answer = self.answer.take().or_else(|| elsewhere.answer.clone());
+    }
+
     /// What was answered.
     pub(crate) fn told(&self) -> &[Told] {
         self.answer.as_deref().unwrap_or_default()
@@ -247,6 +256,32 @@ pub(crate) async fn ask_all(orders: Vec<Order>, process: &TestProcess) -> Vec<Or
         order
     });
     futures::future::join_all(asking).await
+}
+
+/// The same with a process that is frozen meanwhile. When it goes on, PostgreSQL may
+/// have ended its session in an open transaction; then, and only then, a caller may be
+/// told of an internal error, by which it knows as little as by no answer.
+pub(crate) async fn ask_all_interrupted(orders: Vec<Order>, process: &TestProcess) -> Vec<Order> {
+    let asking = orders.into_iter().map(|mut order| async move {
+        match order.ask(process).await {
+            Err(status) if status.code() == Code::Internal => lost_session(&status, process).await,
+            Err(status) => assert!(is_to_be_tried_again(&status), "{status:?}"),
+            Ok(()) => {}
+        }
+        order
+    });
+    futures::future::join_all(asking).await
+}
+
+/// Waits for the process's own account of an internal error: a session that ended.
+async fn lost_session(status: &Status, process: &TestProcess) {
+    let telling = async {
+        while !process.log().contains("idle-in-transaction timeout") {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    let told = tokio::time::timeout(PATIENCE, telling).await;
+    assert!(told.is_ok(), "{status:?}:\n{}", process.log());
 }
 
 /// Gives all orders at the same time, until each has its answer.

@@ -402,7 +402,9 @@ async fn a_shortfall_is_found_also_when_answers_are_lost() {
 /// says what it did; that it did nothing, only once nothing can reach it.
 #[tokio::test]
 async fn an_operator_ends_an_unknown_outcome() {
-    let mesh = Mesh::start().await;
+    // Open for as long as a busy machine needs to decide something.
+    let window = ("BURSAR_SANDBOX_LOOKUP_WINDOW_MS", "6000");
+    let mesh = Mesh::start_with(&[window]).await;
     let alice = mesh.person();
     let wallet = alice.funded(1_000).await;
     let mut ids = Vec::new();

@@ -1,5 +1,6 @@
-//! The load generator, as its orders are given.
+//! A load generator, as its orders are given.
 
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::Context;
@@ -7,8 +8,6 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-
-use super::programs::Programs;
 
 /// A load generator at work; it ends with this value.
 pub(super) struct Driver {
@@ -40,13 +39,13 @@ pub(super) struct Load {
 }
 
 impl Driver {
-    pub(super) async fn start(programs: &Programs) -> anyhow::Result<Self> {
-        let mut process = Command::new(&programs.load)
+    pub(super) async fn start(program: &Path) -> anyhow::Result<Self> {
+        let mut process = Command::new(program)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("{} cannot be started", programs.load.display()))?;
+            .with_context(|| format!("{} cannot be started", program.display()))?;
         let orders = process.stdin.take().context("it has an input")?;
         let answers = process.stdout.take().context("it has an output")?;
         let mut answers = BufReader::new(answers).lines();

@@ -1,4 +1,4 @@
-//! The release programs: the service, and the load on it.
+//! The programs that are measured, and the loads on them, built by one call.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -7,14 +7,35 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 use tokio::process::Command;
 
+use super::settings::{Part, Settings};
 use crate::checkout::Checkout;
 
-/// Where the programs are.
+/// Where the programs are, of each part that is measured.
 #[derive(Clone, Debug)]
 pub(super) struct Programs {
+    pub(super) ledger: Option<Ledger>,
+    pub(super) transfers: Option<Transfers>,
+}
+
+/// What the ledger is measured with.
+#[derive(Clone, Debug)]
+pub(super) struct Ledger {
     /// The wallet service.
     pub(super) wallet: PathBuf,
     /// `services/wallet/benches/load`.
+    pub(super) load: PathBuf,
+}
+
+/// What transfers are measured with.
+#[derive(Clone, Debug)]
+pub(super) struct Transfers {
+    /// The wallet service.
+    pub(super) wallet: PathBuf,
+    /// The transaction service.
+    pub(super) transaction: PathBuf,
+    /// The generator of the gateway's configuration.
+    pub(super) gateway: PathBuf,
+    /// `services/transaction/benches/transfers`.
     pub(super) load: PathBuf,
 }
 
@@ -31,11 +52,11 @@ struct Target {
 }
 
 /// Builds them; cargo tells where it puts them.
-pub(super) async fn build(checkout: &Checkout) -> anyhow::Result<Programs> {
+pub(super) async fn build(checkout: &Checkout, settings: &Settings) -> anyhow::Result<Programs> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--release", "--package", "bursar-wallet"])
-        .args(["--bin", "bursar-wallet", "--bench", "load"])
+        .args(["build", "--profile", &settings.profile])
+        .args(targets(settings))
         .arg("--message-format=json-render-diagnostics")
         .current_dir(checkout.root())
         .env("SQLX_OFFLINE", "true")
@@ -43,10 +64,7 @@ pub(super) async fn build(checkout: &Checkout) -> anyhow::Result<Programs> {
         .output()
         .await
         .context("cargo cannot be started")?;
-    ensure!(
-        output.status.success(),
-        "the release programs do not compile"
-    );
+    ensure!(output.status.success(), "the programs do not compile");
     let text = String::from_utf8_lossy(&output.stdout);
     let built: Vec<Message> = text
         .lines()
@@ -59,8 +77,37 @@ pub(super) async fn build(checkout: &Checkout) -> anyhow::Result<Programs> {
             .find_map(|message| message.executable.clone())
             .with_context(|| format!("cargo did not say where it put {name}"))
     };
+    let ledger = || -> anyhow::Result<Ledger> {
+        Ok(Ledger {
+            wallet: find("bursar-wallet")?,
+            load: find("load")?,
+        })
+    };
+    let transfers = || -> anyhow::Result<Transfers> {
+        Ok(Transfers {
+            wallet: find("bursar-wallet")?,
+            transaction: find("bursar-transaction")?,
+            gateway: find("bursar-gateway")?,
+            load: find("transfers")?,
+        })
+    };
+    let measures = |part| settings.measures(part);
     Ok(Programs {
-        wallet: find("bursar-wallet")?,
-        load: find("load")?,
+        ledger: measures(Part::Ledger).then(ledger).transpose()?,
+        transfers: measures(Part::Transfers).then(transfers).transpose()?,
     })
+}
+
+/// What cargo is told to build: wallet in any case, and only the loads needed.
+fn targets(settings: &Settings) -> Vec<&'static str> {
+    let mut targets = vec!["--package", "bursar-wallet", "--bin", "bursar-wallet"];
+    if settings.measures(Part::Ledger) {
+        targets.extend(["--bench", "load"]);
+    }
+    if settings.measures(Part::Transfers) {
+        targets.extend(["--package", "bursar-transaction"]);
+        targets.extend(["--bin", "bursar-transaction", "--bench", "transfers"]);
+        targets.extend(["--package", "bursar-gateway", "--bin", "bursar-gateway"]);
+    }
+    targets
 }

@@ -1,4 +1,4 @@
-//! What is measured, in which order.
+//! What is measured of the ledger, in which order.
 
 use std::io::Write;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::driver::Load;
-use super::report::{CpuTime, Report, Round, Soak};
+use super::report::ledger::{CpuTime, LedgerReport, Round, Soak};
 use super::settings::Settings;
 use super::stage::{Stage, Urls};
-use super::{cpu, reference, seconds};
+use super::{cpu, seconds};
 
 /// How many callers there are over gRPC, and how many open wallets: with 256 of
 /// them and 4,000 wallets a second each would wait for 64 ms.
@@ -25,17 +25,17 @@ pub(super) async fn all(
     settings: &Settings,
     stage: &mut Stage,
     out: &mut impl Write,
-) -> anyhow::Result<Report> {
+) -> anyhow::Result<LedgerReport> {
     let mut rounds = Vec::new();
     for number in 1..=settings.rounds {
-        writeln!(out, "Round {number} of {}:", settings.rounds)?;
+        writeln!(out, "Ledger, round {number} of {}:", settings.rounds)?;
         rounds.push(round(settings, stage, out).await?);
     }
     let soak = match settings.soak {
         Some(length) => Some(soak(length, stage, out).await?),
         None => None,
     };
-    Ok(Report::of(CALLERS, &rounds, soak))
+    Ok(LedgerReport::of(CALLERS, &rounds, soak))
 }
 
 async fn round(
@@ -44,7 +44,7 @@ async fn round(
     out: &mut impl Write,
 ) -> anyhow::Result<Round> {
     let length = settings.length;
-    let tps = reference::measure(&stage.tools, &stage.reference_url(), length).await?;
+    let tps = stage.server.reference(length).await?;
     writeln!(out, "  {:<16} {tps:>8.0}/s", "reference")?;
 
     let bare = stage.bare();
@@ -69,10 +69,10 @@ async fn round(
     let order = post(&stage.usual(), &stage.usual.address, "hot", length);
     let hot_wallet = carry_out(stage, out, "hot_wallet", &order).await?;
 
-    let deadlocks = stage.count(DEADLOCKS).await?;
+    let deadlocks = stage.server.count(DEADLOCKS).await?;
     let order = post(&stage.usual(), &stage.usual.address, "opposed", length);
     let opposed_pairs = carry_out(stage, out, "opposed_pairs", &order).await?;
-    let deadlocks = stage.count(DEADLOCKS).await? - deadlocks;
+    let deadlocks = stage.server.count(DEADLOCKS).await? - deadlocks;
 
     let order = json!({
         "measure": "create", "address": stage.usual.address,
@@ -101,8 +101,8 @@ async fn round(
 /// The load of `wallet_rpc` for minutes. A checkpoint is asked for in its
 /// middle, so that a short soak has one too; autovacuum comes by itself.
 async fn soak(length: Duration, stage: &mut Stage, out: &mut impl Write) -> anyhow::Result<Soak> {
-    let checkpoints = stage.count(CHECKPOINTS).await?;
-    let mut server = stage.superuser().await?;
+    let checkpoints = stage.server.count(CHECKPOINTS).await?;
+    let mut server = stage.server.superuser().await?;
     let checkpoint = async move {
         tokio::time::sleep(length / 2).await;
         sqlx::query("CHECKPOINT").execute(&mut server).await
@@ -113,7 +113,7 @@ async fn soak(length: Duration, stage: &mut Stage, out: &mut impl Write) -> anyh
     checkpointing.await??;
     Ok(Soak {
         load,
-        checkpoints: stage.count(CHECKPOINTS).await? - checkpoints,
+        checkpoints: stage.server.count(CHECKPOINTS).await? - checkpoints,
         autovacuums: stage.autovacuums().await?,
     })
 }
@@ -159,7 +159,7 @@ struct Used {
 fn used_cpu(stage: &Stage) -> Used {
     Used {
         wallet: cpu::used_by_tree(stage.usual.pid),
-        postgres: cpu::used_by_tree(stage.postgres_pid),
+        postgres: cpu::used_by_tree(stage.server.pid),
     }
 }
 

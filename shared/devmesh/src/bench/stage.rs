@@ -1,24 +1,22 @@
-//! Everything that stands while the rounds are measured.
+//! Everything that stands while the ledger's rounds are measured.
 
 use std::io::Write;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{Connection, PgConnection};
 
 use super::driver::Driver;
-use super::programs::Programs;
+use super::programs::Ledger;
+use super::seed;
+use super::server::Server;
+use super::service::{Service, Site};
 use super::settings::Settings;
-use super::wallet::{Service, Site};
-use super::{reference, seed};
-use crate::checkout::Checkout;
+use super::settling;
 use crate::intent::Intent;
 use crate::mesh::Mesh;
 use crate::plan::services;
 use crate::ports::{self, Ports};
 use crate::secrets::Secrets;
-use crate::servers::databases::Databases;
 
 /// The database of the service that is measured.
 const USUAL: &str = "wallet";
@@ -26,24 +24,15 @@ const USUAL: &str = "wallet";
 const BARE: &str = "wallet_bare";
 /// The database with many wallets.
 const MANY: &str = "wallet_many";
-/// The reference's database.
-const REFERENCE: &str = "reference";
-
-/// How long the services may take to publish what a measurement left behind, and
-/// how often that is looked at.
-const SETTLING: Duration = Duration::from_secs(60);
-const SETTLING_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The stage.
 pub(super) struct Stage {
-    pub(super) tools: PathBuf,
+    pub(super) server: Server,
     pub(super) driver: Driver,
     /// The service with the usual number of wallets.
     pub(super) usual: Service,
     /// The service with many wallets.
     pub(super) many: Option<Service>,
-    pub(super) postgres_pid: i32,
-    databases: Databases,
     wallets: u32,
     many_wallets: u32,
 }
@@ -60,26 +49,20 @@ impl Stage {
     /// Makes and fills the databases and starts the services.
     pub(super) async fn set(
         settings: &Settings,
-        checkout: &Checkout,
-        programs: &Programs,
+        programs: &Ledger,
+        server: &Server,
         mesh: &Mesh,
         out: &mut impl Write,
     ) -> anyhow::Result<Self> {
-        let driver = Driver::start(programs).await?;
+        let driver = Driver::start(&programs.load).await?;
         let home = mesh.home();
         let intent = Intent::load(home)?.context("the mesh has an intent")?;
         let (mut ports, mut secrets) = (Ports::load(home)?, Secrets::load(home)?);
-        let databases = Databases::new(ports.get_or_choose("postgres")?, &mut secrets);
-        let tools = checkout.tools()?;
-        let mut server = databases.connect().await?;
-        databases.provision(&mut server).await?;
         for database in [BARE, MANY] {
-            create(&mut server, database, "wallet_owner").await?;
+            server.create(database).await?;
         }
-        create(&mut server, REFERENCE, "wallet_owner").await?;
-        server.close().await?;
 
-        let spec = services::specs(&intent, &databases, &mut ports, &mut secrets)?
+        let spec = services::specs(&intent, &server.databases, &mut ports, &mut secrets)?
             .into_iter()
             .find(|spec| spec.name == "wallet")
             .context("the plan has a wallet")?;
@@ -92,19 +75,20 @@ impl Stage {
             let own = [
                 ("GRPC_ADDRESS", ports::loopback(grpc_port).to_string()),
                 ("HTTP_ADDRESS", ports::loopback(http_port).to_string()),
-                ("DATABASE_URL", url(&databases, database, "app")),
-                ("DATABASE_OWNER_URL", url(&databases, database, "owner")),
+                ("DATABASE_URL", server.wallet_application_url(database)),
+                ("DATABASE_OWNER_URL", server.wallet_owner_url(database)),
                 ("EVENTS_STREAM_PREFIX", format!("bench:{database}:")),
                 ("JWKS_URL", driver.issuer.jwks_url.clone()),
                 ("IDENTITY_ADDRESS", driver.issuer.identity_address.clone()),
             ];
             environment.extend(own.map(|(name, value)| (format!("BURSAR_{name}"), value)));
             Ok(Site {
+                name: "wallet",
                 program: programs.wallet.clone(),
                 environment,
                 log: home.log(database),
-                grpc_port,
-                http_port,
+                address: ports::loopback(grpc_port).to_string(),
+                ready_url: format!("http://{}/readyz", ports::loopback(http_port)),
             })
         };
         let usual = site(USUAL, &mut ports)?;
@@ -113,31 +97,26 @@ impl Stage {
         ports.save(home)?;
         secrets.save(home)?;
 
-        writeln!(out, "Filling the databases.")?;
-        reference::prepare(&tools, &url(&databases, REFERENCE, "owner")).await?;
+        writeln!(out, "Filling the ledger's databases.")?;
         for site in [&usual, &bare, &many] {
             site.migrate().await?;
         }
         for database in [USUAL, BARE] {
-            seed::wallets(&url(&databases, database, "owner"), settings.wallets).await?;
+            seed::wallets(&server.wallet_owner_url(database), settings.wallets).await?;
         }
         if settings.growth {
-            let owner = url(&databases, MANY, "owner");
+            let owner = server.wallet_owner_url(MANY);
             seed::wallets(&owner, settings.many_wallets).await?;
         }
-        let mut server = databases.connect().await?;
-        sqlx::query("CHECKPOINT").execute(&mut server).await?;
-        server.close().await?;
+        server.checkpoint().await?;
         Ok(Self {
-            tools,
+            server: server.clone(),
             driver,
             usual: usual.serve().await?,
             many: match settings.growth {
                 true => Some(many.serve().await?),
                 false => None,
             },
-            postgres_pid: mesh.process("postgres")?.pid,
-            databases,
             wallets: settings.wallets,
             many_wallets: settings.many_wallets,
         })
@@ -158,50 +137,14 @@ impl Stage {
         self.urls(MANY, self.many_wallets)
     }
 
-    /// The reference's database.
-    pub(super) fn reference_url(&self) -> String {
-        url(&self.databases, REFERENCE, "owner")
-    }
-
-    /// Reads one number from the server's own statistics.
-    pub(super) async fn count(&self, sql: &'static str) -> anyhow::Result<i64> {
-        let mut server = self.databases.connect().await?;
-        let count = sqlx::query_scalar(sql).fetch_one(&mut server).await?;
-        server.close().await?;
-        Ok(count)
-    }
-
-    /// Waits until the services have published what was written so far, so that
-    /// one measurement does not pay for another. Returns how many events waited.
+    /// Waits until the services have published what was written so far. Returns
+    /// how many events waited.
     pub(super) async fn settle(&self) -> anyhow::Result<i64> {
-        let mut waited = None;
-        let start = Instant::now();
-        loop {
-            let mut waiting = self.unpublished(USUAL).await?;
-            if self.many.is_some() {
-                waiting += self.unpublished(MANY).await?;
-            }
-            let first = *waited.get_or_insert(waiting);
-            if waiting == 0 || start.elapsed() > SETTLING {
-                return Ok(first);
-            }
-            tokio::time::sleep(SETTLING_INTERVAL).await;
+        let mut databases = vec![self.server.wallet_owner_url(USUAL)];
+        if self.many.is_some() {
+            databases.push(self.server.wallet_owner_url(MANY));
         }
-    }
-
-    async fn unpublished(&self, database: &str) -> anyhow::Result<i64> {
-        let mut connection =
-            PgConnection::connect(&url(&self.databases, database, "owner")).await?;
-        let sql = "SELECT (SELECT count(*) FROM outbox)
-            + (SELECT coalesce(sum(events), 0) FROM outbox_batches)";
-        let count = sqlx::query_scalar(sql).fetch_one(&mut connection).await?;
-        connection.close().await?;
-        Ok(count)
-    }
-
-    /// A connection as the superuser.
-    pub(super) async fn superuser(&self) -> anyhow::Result<PgConnection> {
-        Ok(self.databases.connect().await?)
+        settling::settle(&databases).await
     }
 
     /// How often the tables of the measured service were cleaned up so far.
@@ -224,28 +167,9 @@ impl Stage {
 
     fn urls(&self, database: &str, wallets: u32) -> Urls {
         Urls {
-            owner: url(&self.databases, database, "owner"),
-            application: url(&self.databases, database, "app"),
+            owner: self.server.wallet_owner_url(database),
+            application: self.server.wallet_application_url(database),
             wallets,
         }
     }
-}
-
-/// A database of wallet's roles, whichever it is.
-fn url(databases: &Databases, database: &str, role: &str) -> String {
-    let wallet = match role {
-        "owner" => databases.owner_url("wallet"),
-        _ => databases.application_url("wallet"),
-    };
-    let server = wallet.strip_suffix("/wallet").unwrap_or(&wallet);
-    format!("{server}/{database}")
-}
-
-async fn create(server: &mut PgConnection, database: &str, owner: &str) -> anyhow::Result<()> {
-    // Names of this module only; `CREATE DATABASE` takes no parameters.
-    let statement = format!("CREATE DATABASE {database} OWNER {owner}");
-    sqlx::query(AssertSqlSafe(statement))
-        .execute(server)
-        .await?;
-    Ok(())
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use super::Report;
+use super::ledger::LedgerReport;
+use super::transfers::TransfersReport;
 
 /// What a value has to be.
 #[derive(Clone, Copy)]
@@ -50,22 +52,62 @@ impl Target {
 }
 
 fn lines(report: &Report) -> Vec<Line> {
-    use Target::{AtLeast, AtMost, None};
-    let line = |name, value, unit, target| Line {
+    let mut lines = vec![line(
+        "reference, TPC-B, 32 clients",
+        report.reference.tpcb_c32_tps,
+        "/s",
+        Target::None,
+    )];
+    lines.extend(report.ledger.iter().flat_map(of_ledger));
+    lines.extend(report.transfers.iter().flat_map(of_transfers));
+    lines
+}
+
+fn line(name: &'static str, value: f64, unit: &'static str, target: Target) -> Line {
+    Line {
         name,
         value,
         unit,
         target,
-    };
-    let (sql, rpc) = (&report.ledger_sql, &report.wallet_rpc);
-    let (opposed, create) = (&report.opposed_pairs, &report.wallet_create);
-    let mut lines = vec![
+    }
+}
+
+fn of_transfers(report: &TransfersReport) -> Vec<Line> {
+    use Target::{AtLeast, AtMost, None};
+    let (grpc, rest) = (&report.transfer_gateway, &report.transfer_rest);
+    let cpu = &grpc.cpu_us;
+    vec![
         line(
-            "reference, TPC-B, 32 clients",
-            report.reference.tpcb_c32_tps,
+            "transfers, gateway, 128 callers",
+            grpc.transfers_per_s,
             "/s",
             None,
         ),
+        line("  to the reference", grpc.ratio, "x", AtLeast(1.0)),
+        line("  median", grpc.p50_ms, "ms", None),
+        line("  99th percentile", grpc.p99_ms, "ms", AtMost(25.0)),
+        line("  CPU a transfer, gateway", cpu.gateway, "us", None),
+        line("  CPU a transfer, transaction", cpu.transaction, "us", None),
+        line("  CPU a transfer, wallet", cpu.wallet, "us", None),
+        line("  CPU a transfer, PostgreSQL", cpu.postgres, "us", None),
+        line("transfers by REST", rest.transfers_per_s, "/s", None),
+        line("  99th percentile", rest.p99_ms, "ms", None),
+        line(
+            "same key again, 99th percentile",
+            report.idempotent_replay.p99_ms,
+            "ms",
+            AtMost(10.0),
+        ),
+        line("transfers by bulks of 100", report.bulk_per_s, "/s", None),
+        line("  to the reference", report.bulk_ratio, "x", AtLeast(2.5)),
+    ]
+}
+
+fn of_ledger(report: &LedgerReport) -> Vec<Line> {
+    use Target::{AtLeast, AtMost, None};
+    let (sql, rpc) = (&report.ledger_sql, &report.wallet_rpc);
+    let (opposed, create) = (&report.opposed_pairs, &report.wallet_create);
+    let mut lines = vec![
         line(
             "ledger by SQL, batches of 100",
             sql.postings_per_s,

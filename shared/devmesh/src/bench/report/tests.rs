@@ -1,6 +1,8 @@
 use serde_json::json;
 
+use super::ledger::{CpuTime, Round, Soak};
 use super::*;
+use crate::bench::driver::Load;
 
 fn load(per_s: f64) -> Load {
     Load {
@@ -29,6 +31,26 @@ fn round(speed: f64) -> Round {
     }
 }
 
+fn of_ledger(rounds: &[Round], soak: Option<Soak>) -> Report {
+    Report::of(Some(LedgerReport::of(256, rounds, soak)), None)
+}
+
+fn transfers(speed: f64, reference_speed: f64) -> transfers::Round {
+    transfers::Round {
+        tpcb_c32_tps: 1_000.0 * reference_speed,
+        gateway: load(1_500.0 * speed),
+        cpu: transfers::CpuTime {
+            gateway: 100.0 * speed,
+            transaction: 200.0 * speed,
+            wallet: 50.0,
+            postgres: 150.0,
+        },
+        rest: load(1_200.0 * speed),
+        replay: load(5_000.0 * speed),
+        bulk: load(2_000.0 * speed),
+    }
+}
+
 /// The file holds medians, in the form that other programs read.
 #[test]
 fn the_form_is_what_programs_read() {
@@ -38,7 +60,7 @@ fn the_form_is_what_programs_read() {
         checkpoints: 2,
         autovacuums: 3,
     };
-    let report = serde_json::to_value(Report::of(256, &rounds, Some(soak))).unwrap();
+    let report = serde_json::to_value(of_ledger(&rounds, Some(soak))).unwrap();
     assert_eq!(
         report,
         json!({
@@ -69,7 +91,7 @@ fn the_table_says_what_is_missed() {
         many_wallets: None,
         ..round(1.0)
     };
-    let report = Report::of(256, &[quick], None);
+    let report = of_ledger(&[quick], None);
     let form = serde_json::to_value(&report).unwrap();
     assert!(form.get("growth").is_none() && form.get("soak").is_none());
     let table = report.to_string();
@@ -77,6 +99,59 @@ fn the_table_says_what_is_missed() {
     assert!(line("deadlocks").ends_with("MISSED"), "{table}");
     assert!(line("wallets created").ends_with("met"), "{table}");
     assert!(!table.contains("soak"), "{table}");
+}
+
+/// Transfers alone have the form that other programs read, with each round
+/// compared with its own reference, and nothing of the ledger.
+#[test]
+fn transfers_are_compared_round_by_round() {
+    let rounds = [
+        transfers(1.0, 1.0),
+        transfers(3.0, 1.5),
+        transfers(2.0, 4.0),
+    ];
+    let report = Report::of(None, Some(TransfersReport::of(&rounds)));
+    assert_eq!(
+        serde_json::to_value(&report).unwrap(),
+        json!({
+            "reference": {"tpcb_c32_tps": 1_500.0},
+            "transfer_gateway": {
+                "transfers_per_s": 3_000.0, "p50_ms": 5.0, "p99_ms": 12.0, "ratio": 1.5,
+                "cpu_us": {
+                    "gateway": 200.0, "transaction": 400.0, "wallet": 50.0, "postgres": 150.0,
+                },
+            },
+            "transfer_rest": {"transfers_per_s": 2_400.0, "p99_ms": 12.0},
+            "idempotent_replay": {"p99_ms": 12.0},
+            "bulk_per_s": 4_000.0,
+            "bulk_ratio": 2.0,
+        })
+    );
+    let table = report.to_string();
+    let verdict = |name: &str| table.lines().find(|line| line.contains(name)).unwrap();
+    assert!(verdict("same key again").ends_with("MISSED"), "{table}");
+    let ratios = table
+        .lines()
+        .filter(|line| line.contains("to the reference"));
+    let ratios: Vec<&str> = ratios
+        .filter_map(|line| line.split_whitespace().last())
+        .collect();
+    assert_eq!(ratios, ["met", "MISSED"], "{table}");
+    assert!(!table.contains("ledger"), "{table}");
+}
+
+/// Both parts stand in one report, which has the ledger's reference.
+#[test]
+fn the_parts_stand_side_by_side() {
+    let ledger = LedgerReport::of(256, &[round(2.0)], None);
+    let report = Report::of(
+        Some(ledger),
+        Some(TransfersReport::of(&[transfers(1.0, 1.0)])),
+    );
+    let form = serde_json::to_value(&report).unwrap();
+    assert_eq!(form["reference"]["tpcb_c32_tps"], 2_000.0);
+    assert_eq!(form["ledger_sql"]["ratio"], 6.5);
+    assert_eq!(form["transfer_gateway"]["ratio"], 1.5);
 }
 
 /// An even number of values has the mean of the middle two.

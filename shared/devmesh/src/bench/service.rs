@@ -1,4 +1,4 @@
-//! The wallet service as a process of its own, on a database of its own.
+//! A service, or the gateway, as a process of its own.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,24 +11,26 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
-use crate::ports;
-
 const START_DEADLINE: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What the service is started from.
 #[derive(Clone, Debug)]
 pub(super) struct Site {
+    /// What errors call it.
+    pub(super) name: &'static str,
     pub(super) program: PathBuf,
     pub(super) environment: BTreeMap<String, String>,
     pub(super) log: PathBuf,
-    pub(super) grpc_port: u16,
-    pub(super) http_port: u16,
+    /// Where it answers, `host:port`.
+    pub(super) address: String,
+    /// What answers 200 once it is ready.
+    pub(super) ready_url: String,
 }
 
 /// A running service; it is killed with this value.
 pub(super) struct Service {
-    /// Where it answers gRPC, `host:port`.
+    /// Where it answers, `host:port`.
     pub(super) address: String,
     /// Its process.
     pub(super) pid: i32,
@@ -38,10 +40,11 @@ pub(super) struct Service {
 impl Site {
     /// Applies the migrations.
     pub(super) async fn migrate(&self) -> anyhow::Result<()> {
-        let status = self.command("migrate")?.status().await?;
+        let status = self.command(&["migrate"])?.status().await?;
         ensure!(
             status.success(),
-            "the migrations failed; see {}",
+            "the migrations of {} failed; see {}",
+            self.name,
             self.log.display()
         );
         Ok(())
@@ -49,33 +52,37 @@ impl Site {
 
     /// Starts the service and waits until it is ready.
     pub(super) async fn serve(&self) -> anyhow::Result<Service> {
-        let mut process = self.command("serve")?.spawn()?;
+        self.start(&["serve"]).await
+    }
+
+    /// Starts the program with these arguments and waits until it is ready.
+    pub(super) async fn start(&self, arguments: &[&str]) -> anyhow::Result<Service> {
+        let mut process = self.command(arguments)?.spawn()?;
         let pid = process.id().and_then(|pid| i32::try_from(pid).ok());
-        let ready = format!("http://{}/readyz", ports::loopback(self.http_port));
+        let (name, log) = (self.name, self.log.display());
         let start = Instant::now();
-        while !answers(&ready).await {
+        while !answers(&self.ready_url).await {
             if let Some(status) = process.try_wait()? {
-                bail!("the wallet ended with {status}; see {}", self.log.display());
+                bail!("{name} ended with {status}; see {log}");
             }
             ensure!(
                 start.elapsed() < START_DEADLINE,
-                "the wallet is not ready; see {}",
-                self.log.display()
+                "{name} is not ready; see {log}"
             );
             tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(Service {
-            address: ports::loopback(self.grpc_port).to_string(),
+            address: self.address.clone(),
             pid: pid.context("it runs")?,
             process,
         })
     }
 
-    fn command(&self, verb: &str) -> anyhow::Result<Command> {
+    fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
         let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(&self.program);
         command
-            .arg(verb)
+            .args(arguments)
             .env_clear()
             .envs(&self.environment)
             .stdin(Stdio::null())
