@@ -9,6 +9,7 @@
 mod crash_points;
 mod database;
 mod leash;
+mod port;
 mod postgres;
 mod proc;
 mod process;
@@ -18,6 +19,7 @@ mod wait;
 
 pub use crash_points::crash_points;
 pub use database::TestDatabase;
+pub use port::ClaimedPort;
 pub use postgres::TestPostgres;
 pub use process::TestProcess;
 pub use service::TestService;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use bursar_gateway::{
     AccessLog, AccessLogFormat, Address, Cors, Jwt, Limits, RateLimits, Settings, Upstream as At,
 };
+use bursar_testkit::ClaimedPort;
 use tonic::transport::Channel;
 
 use super::mint::Mint;
@@ -30,6 +31,7 @@ pub(crate) struct Edge {
     pub(crate) rest: Rest,
     envoy: Child,
     directory: PathBuf,
+    _port: ClaimedPort,
     /// Kept alive; absent once a test took it away.
     pub(crate) upstream: Option<Upstream>,
 }
@@ -57,7 +59,8 @@ impl Edge {
         let name = format!("edge-{}-{number}", std::process::id());
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&directory).unwrap();
-        let address = free_address();
+        let port = ClaimedPort::claim();
+        let address = port.address();
         let mut settings = settings(address, &upstream, &directory);
         change(&mut settings);
         let config = bursar_gateway::generate(&settings, &directory).unwrap();
@@ -67,6 +70,7 @@ impl Edge {
             rest: Rest::new(address),
             envoy: run_envoy(&config, &directory),
             directory,
+            _port: port,
             upstream: Some(upstream),
         };
         edge.wait_until_ready().await;
@@ -173,12 +177,6 @@ fn settings(listen: SocketAddr, upstream: &Upstream, directory: &Path) -> Settin
             format: AccessLogFormat::Json,
         },
     }
-}
-
-/// An address that nobody listens on now.
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 fn run_envoy(config: &Path, directory: &Path) -> Child {

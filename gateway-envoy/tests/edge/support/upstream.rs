@@ -24,6 +24,7 @@ use bursar_contracts::wallet::v1 as wallet;
 use bursar_contracts::wallet::v1::history_service_server::HistoryServiceServer;
 use bursar_contracts::wallet::v1::wallet_service_server::{WalletService, WalletServiceServer};
 use bursar_status::StatusBuilder;
+use bursar_testkit::ClaimedPort;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::Frame;
@@ -50,6 +51,7 @@ pub(crate) const KNOWN_WALLET: &str = "wal_0198c0de-0000-7000-8000-000000000001"
 pub(crate) struct Upstream {
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
+    grpc_port: Arc<ClaimedPort>,
     arrivals: Counter,
     keys: Arc<Keys>,
     /// Holds every task of the servers, so that they can end all at once;
@@ -80,17 +82,17 @@ struct Keys {
 impl Upstream {
     /// Starts a gRPC server for all services and an HTTP server with this key set.
     pub(crate) fn start(jwks: Value) -> Self {
-        Self::start_at("127.0.0.1:0".parse().unwrap(), jwks)
+        Self::start_at(Arc::new(ClaimedPort::claim()), jwks)
     }
 
-    /// The same, with the gRPC server at an address that was another's.
-    pub(crate) fn start_at(grpc: SocketAddr, jwks: Value) -> Self {
+    /// The same, with the gRPC server where another was.
+    pub(crate) fn start_at(grpc_port: Arc<ClaimedPort>, jwks: Value) -> Self {
         let listen = |address: SocketAddr| {
             let listener = std::net::TcpListener::bind(address).unwrap();
             listener.set_nonblocking(true).unwrap();
             listener
         };
-        let grpc = listen(grpc);
+        let grpc = listen(grpc_port.address());
         let http = listen("127.0.0.1:0".parse().unwrap());
         let addresses = (grpc.local_addr().unwrap(), http.local_addr().unwrap());
         let arrivals = Counter::default();
@@ -127,6 +129,7 @@ impl Upstream {
         Self {
             grpc: addresses.0,
             http: addresses.1,
+            grpc_port,
             arrivals,
             keys,
             runtime: Some(runtime),
@@ -148,13 +151,15 @@ impl Upstream {
         *self.keys.jwks.lock().unwrap() = jwks;
     }
 
-    /// Ends both servers as a crash would: connections break, ports are free.
-    pub(crate) async fn crash(mut self) {
+    /// Ends both servers as a crash would: connections break, ports are free. Returns
+    /// where the gRPC server was.
+    pub(crate) async fn crash(mut self) -> Arc<ClaimedPort> {
         self.end();
         let refused = until(Duration::from_secs(10), || async {
             TcpStream::connect(self.grpc).await.is_err().then_some(())
         });
         refused.await.expect("the port is closed");
+        Arc::clone(&self.grpc_port)
     }
 
     fn end(&mut self) {

@@ -1,14 +1,13 @@
 //! `GetMeshStatus`, asked of a mesh of real servers, some of them dead.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bursar_contracts::admin::v1::{GetMeshStatusRequest, GetMeshStatusResponse, MeshService};
 use bursar_contracts::identity::v1::identity_service_server;
 use bursar_server::{Assembly, Definition, Start};
-use bursar_testkit::{TestDatabase, TestService, Tokens, with_token};
+use bursar_testkit::{ClaimedPort, TestDatabase, TestService, Tokens, with_token};
 use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tonic::body::Body;
@@ -117,7 +116,8 @@ impl Service<http::Request<Body>> for Issuer {
 
 /// An admin service whose neighbours are at these addresses.
 async fn admin(tokens: Tokens, identity: &str, wallet: &str, transaction: &str) -> House {
-    let own = free_address().await;
+    let own_port = ClaimedPort::claim();
+    let own = own_port.address();
     let own_url = format!("http://{own}");
     let database = TestDatabase::create(&bursar_admin::definition().migrations).await;
     let settings = [
@@ -132,14 +132,6 @@ async fn admin(tokens: Tokens, identity: &str, wallet: &str, transaction: &str) 
         .map(|(name, value)| (*name, value.as_str()))
         .collect();
     House::start_on(database, tokens, &settings).await
-}
-
-/// An address at which nothing listens at the moment.
-async fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    listener
-        .local_addr()
-        .expect("a bound listener has an address")
 }
 
 async fn status(house: &House, caller: &Person) -> Result<GetMeshStatusResponse, Status> {

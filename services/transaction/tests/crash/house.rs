@@ -1,14 +1,13 @@
 //! The mesh around the process that is killed: it is made once and stays, over
 //! many kills.
 
-use std::net::{Ipv4Addr, TcpListener};
-
 use bursar_aip::id::UserId;
 use bursar_contracts::wallet::v1::CreateWalletRequest;
 use bursar_contracts::wallet::v1::wallet_service_client::WalletServiceClient;
 use bursar_server::Migrations;
 use bursar_testkit::{
-    TestDatabase, TestPostgres, TestProcess, TestService, Tokens, redis_url, with_token,
+    ClaimedPort, TestDatabase, TestPostgres, TestProcess, TestService, Tokens, redis_url,
+    with_token,
 };
 use uuid::Uuid;
 
@@ -23,6 +22,8 @@ const FUNDS: i64 = 1_000_000_000;
 pub(crate) struct House {
     wallet: TestService,
     _sandbox: TestService,
+    /// Where the provider finds the service again after a restart.
+    _http_port: ClaimedPort,
     settings: Vec<(&'static str, String)>,
     tokens: Tokens,
     pub(crate) database: TestDatabase,
@@ -53,7 +54,8 @@ impl House {
         let wallet_database = database(server, &bursar_wallet::definition().migrations).await;
         let wallet =
             TestService::start(bursar_wallet::definition(), &wallet_database, &tokens, &[]).await;
-        let http_address = free_address();
+        let http_port = ClaimedPort::claim();
+        let http_address = http_port.address().to_string();
         let callbacks = format!("http://{http_address}/api/v1/transactions/callbacks/sandbox");
         let (api_key, secret) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
         let sandbox_database = TestDatabase::create(&bursar_sandbox::definition().migrations).await;
@@ -89,6 +91,7 @@ impl House {
             people: [Person::default(), Person::default()],
             wallet,
             _sandbox: sandbox,
+            _http_port: http_port,
             settings,
             tokens,
             wallet_database,
@@ -151,12 +154,4 @@ async fn database(server: Option<&TestPostgres>, migrations: &[Migrations]) -> T
         Some(server) => TestDatabase::create_on(server.options(), migrations).await,
         None => TestDatabase::create(migrations).await,
     }
-}
-
-/// An address that nobody listens on. The service is told it, so that the provider
-/// finds it again after a restart.
-fn free_address() -> String {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    let address = listener.local_addr().expect("a listener has an address");
-    address.to_string()
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bursar_aip::id::UserId;
 use bursar_contracts::wallet::v1::wallet_service_client::WalletServiceClient;
 use bursar_contracts::wallet::v1::{FreezeWalletRequest, GetWalletRequest, Wallet, WalletStatus};
-use bursar_testkit::{TestService, redis_url, with_token};
+use bursar_testkit::{ClaimedPort, TestService, redis_url, with_token};
 use tonic::transport::Channel;
 
 use crate::support::{Fixture, applied, deposit};
@@ -107,10 +107,9 @@ async fn a_frozen_wallet_is_shown_frozen() {
 /// Without its Redis the service shows the same, and no call waits for it long.
 #[tokio::test]
 async fn wallets_are_shown_without_redis() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = listener.local_addr().expect("an address").port();
-    drop(listener);
-    let (fixture, _second) = two_instances(&format!("redis://127.0.0.1:{port}")).await;
+    let nobody = ClaimedPort::claim();
+    let address = nobody.address();
+    let (fixture, _second) = two_instances(&format!("redis://{address}")).await;
     let token = fixture.tokens.admin(UserId::generate());
     let wallet = fixture.open(UserId::generate(), "EUR").await;
     let mut ledger = fixture.ledger();

@@ -6,7 +6,7 @@ use bursar_contracts::wallet::v1::{
     Wallet,
 };
 use bursar_status::StatusExt;
-use bursar_testkit::{TestDatabase, with_token};
+use bursar_testkit::{ClaimedPort, TestDatabase, with_token};
 use tonic::{Code, Status};
 
 use crate::support::{
@@ -242,10 +242,9 @@ async fn lists_come_from_the_replica() {
 /// Lists come from the database while the replica does not answer.
 #[tokio::test]
 async fn lists_do_without_a_replica_that_is_gone() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = listener.local_addr().expect("an address").port();
-    drop(listener);
-    let url = format!("postgres://nobody@127.0.0.1:{port}/nothing");
+    let nobody = ClaimedPort::claim();
+    let address = nobody.address();
+    let url = format!("postgres://nobody@{address}/nothing");
     let fixture = Fixture::start_with(&[("BURSAR_DATABASE_REPLICA_URL", &url)]).await;
     let wallet = fixture.funded("EUR", 100).await;
     let found = page(&fixture, all_of(&wallet)).await.expect("a page");

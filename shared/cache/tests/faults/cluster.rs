@@ -1,15 +1,17 @@
 //! Keys spread over three nodes.
 
 use bursar_cache::{Connection, Item, OpenError, Purpose};
+use bursar_testkit::ClaimedPort;
 
-use crate::server::{Bytes, Server, cache, eventually, free_port, without_memory};
+use crate::server::{Bytes, Server, cache, eventually, without_memory};
 
 const RANGES: [&str; 3] = ["0 5460", "5461 10922", "10923 16383"];
 
 async fn nodes() -> Vec<Server> {
     let mut nodes = Vec::new();
     for range in RANGES {
-        let bus = free_port().to_string();
+        let bus_claim = ClaimedPort::claim();
+        let bus = bus_claim.address().port().to_string();
         let node = Server::start(&[
             "--cluster-enabled",
             "yes",

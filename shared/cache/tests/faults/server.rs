@@ -1,11 +1,11 @@
 //! A Valkey of the test's own: a free port, a directory, gone with the test.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bursar_cache::{Cache, Connection, Keyspace, Purpose, Settings};
+use bursar_testkit::ClaimedPort;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use redis::FromRedisValue;
@@ -17,6 +17,7 @@ pub(crate) type Bytes = Vec<u8>;
 
 pub(crate) struct Server {
     pub(crate) port: u16,
+    _claim: ClaimedPort,
     directory: PathBuf,
     arguments: Vec<String>,
     child: Option<Child>,
@@ -25,7 +26,8 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server with these settings beside the common ones.
     pub(crate) async fn start(settings: &[&str]) -> Self {
-        let port = free_port();
+        let claim = ClaimedPort::claim();
+        let port = claim.address().port();
         let directory = scratch();
         let mut arguments: Vec<String> = format!(
             "--port {port} --bind 127.0.0.1 --appendonly no --daemonize no --enable-debug-command yes"
@@ -36,12 +38,13 @@ impl Server {
         arguments.extend(["--save".to_owned(), String::new()]);
         arguments.extend(["--dir".to_owned(), directory.display().to_string()]);
         arguments.extend(settings.iter().map(|&setting| setting.to_owned()));
-        Self::run(port, directory, arguments).await
+        Self::run(claim, directory, arguments).await
     }
 
     /// Starts a sentinel that watches the master.
     pub(crate) async fn sentinel(master: u16) -> Self {
-        let port = free_port();
+        let claim = ClaimedPort::claim();
+        let port = claim.address().port();
         let directory = scratch();
         let file = directory.join("sentinel.conf");
         let configuration = format!(
@@ -53,12 +56,13 @@ impl Server {
         );
         std::fs::write(&file, configuration).expect("the sentinel's file");
         let arguments = vec![file.display().to_string(), "--sentinel".to_owned()];
-        Self::run(port, directory, arguments).await
+        Self::run(claim, directory, arguments).await
     }
 
-    async fn run(port: u16, directory: PathBuf, arguments: Vec<String>) -> Self {
+    async fn run(claim: ClaimedPort, directory: PathBuf, arguments: Vec<String>) -> Self {
         let mut server = Self {
-            port,
+            port: claim.address().port(),
+            _claim: claim,
             directory,
             arguments,
             child: None,
@@ -156,11 +160,6 @@ pub(crate) fn key(name: &str) -> String {
 
 pub(crate) async fn cache(url: &str, settings: Settings) -> Cache<Bytes> {
     Cache::new(Some(connection(url).await), settings)
-}
-
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
 }
 
 fn scratch() -> PathBuf {
