@@ -85,7 +85,10 @@ async fn fighting_writers_are_published_in_order() {
         }
     });
     let killed = async {
-        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+        eventually("something is published", || async {
+            (!fixture.published().await.is_empty()).then_some(())
+        })
+        .await;
         doomed.kill().await;
     };
     tokio::join!(join_all(writers), killed);
