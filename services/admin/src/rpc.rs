@@ -82,12 +82,3 @@ fn timestamp(at: OffsetDateTime) -> Timestamp {
         nanos: i32::try_from(at.nanosecond()).expect("a nanosecond is below a billion"),
     }
 }
-
-/// Cuts rows that were read for a page, and one beyond it, to the page, and
-/// says whether there are more.
-fn cut<T>(mut rows: Vec<T>, size: i64) -> (Vec<T>, bool) {
-    let size = usize::try_from(size).expect("a page's size is small and positive");
-    let more = rows.len() > size;
-    rows.truncate(size);
-    (rows, more)
-}

@@ -41,6 +41,15 @@ pub fn size(requested: i32) -> i64 {
     }
 }
 
+/// Cuts rows, of which one more than `size` was asked for, to a page; its last row
+/// when another page follows, which then begins behind it.
+pub fn cut<T>(rows: &mut Vec<T>, size: i64) -> Option<&T> {
+    let fits = usize::try_from(size).unwrap_or(usize::MAX);
+    let has_more = rows.len() > fits;
+    rows.truncate(fits);
+    rows.last().filter(|_| has_more)
+}
+
 /// What a token holds. The names are short because tokens travel in URLs.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -163,6 +172,16 @@ mod tests {
             (i32::MIN, 50),
         ] {
             assert_eq!(size(requested), rows, "{requested}");
+        }
+    }
+
+    /// A page has its size; a row beyond it says that another follows.
+    #[test]
+    fn a_row_beyond_the_page_tells_of_another() {
+        for (read, shown, next) in [(0, 0, None), (2, 2, None), (3, 3, None), (4, 3, Some(3))] {
+            let mut rows: Vec<i32> = (1..=read).collect();
+            assert_eq!(cut(&mut rows, 3).copied(), next, "{read}");
+            assert_eq!(rows.len(), shown, "{read}");
         }
     }
 

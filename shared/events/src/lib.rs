@@ -50,6 +50,7 @@
 //!   publishes a time's events again. Consumers know what they had.
 
 mod backoff;
+mod connection;
 pub mod consumer;
 pub mod dead_letters;
 mod envelope;

@@ -13,18 +13,13 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId, StreamReadOptions, StreamReadReply};
-use redis::{
-    AsyncCommands, AsyncConnectionConfig, ErrorKind, FromRedisValue, RedisError, RedisResult, Value,
-};
+use redis::{AsyncCommands, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
 
+use crate::connection;
 use crate::envelope;
 use crate::received::Received;
 
-/// How long Redis may take to accept a connection.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long Redis may take to answer, beyond the time for which a read blocks.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest time for which a read may block: less than the response's.
+/// The longest time for which a read may block: less than a response may take.
 pub const LONGEST_BLOCK: Duration = Duration::from_secs(2);
 
 /// A place in a stream: behind the entry of this id.
@@ -106,13 +101,8 @@ impl Tail {
         stream_prefix: &str,
         source: &str,
     ) -> RedisResult<Self> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECTION_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
         Ok(Self {
-            connection: client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await?,
+            connection: connection::open(client).await?,
             key: format!("{stream_prefix}{source}"),
         })
     }

@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use tonic::{Request, Response, Status};
 
 use crate::error::AdminError;
-use crate::rpc::{cut, timestamp};
+use crate::rpc::timestamp;
 use crate::store::audit_events::{self, Filter, Recorded};
 
 /// The name of the list in its page tokens.
@@ -35,31 +35,29 @@ pub(super) async fn handle(
         before: page::decode::<i64>(LIST, &token_filter, &message.page_token)?,
     };
     let size = page::size(message.page_size);
-    let (found, more) = read(pool, filter, size).await?;
-    let next_page_token = match found.last() {
-        Some(last) if more => page::encode(LIST, &token_filter, &last.position),
-        Some(_) | None => String::new(),
-    };
+    let mut found = read(pool, filter, size + 1).await?;
+    let next_page_token = page::cut(&mut found, size)
+        .map(|last| page::encode(LIST, &token_filter, &last.position))
+        .unwrap_or_default();
     Ok(Response::new(ListAuditEventsResponse {
         audit_events: found.into_iter().map(audit_event).collect(),
         next_page_token,
     }))
 }
 
-/// A page of the trail, and whether there is more. Reads one beyond the page to know.
-async fn read(pool: &PgPool, filter: Filter, size: i64) -> Result<(Vec<Recorded>, bool), Status> {
+/// At most so many lines of the trail.
+async fn read(pool: &PgPool, filter: Filter, limit: i64) -> Result<Vec<Recorded>, Status> {
     let pool = pool.clone();
     // The transaction is for the planner's setting; it must not be cut off either.
-    let found = detached(async move {
+    detached(async move {
         let mut transaction = database::begin(&pool).await.map_err(AdminError::from)?;
-        let found = audit_events::list(&mut transaction, &filter, size + 1)
+        let found = audit_events::list(&mut transaction, &filter, limit)
             .await
             .map_err(AdminError::from)?;
         transaction.commit().await.map_err(AdminError::from)?;
         Ok(found)
     })
-    .await?;
-    Ok(cut(found, size))
+    .await
 }
 
 fn audit_event(recorded: Recorded) -> AuditEvent {

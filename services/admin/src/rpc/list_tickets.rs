@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use crate::domain::ticket::{self, Ticket};
 use crate::error::AdminError;
-use crate::rpc::{cut, ticket_message};
+use crate::rpc::ticket_message;
 use crate::store::tickets::{self, Filter};
 
 /// The name of the list in its page tokens.
@@ -39,29 +39,27 @@ pub(super) async fn handle(
         before: page::decode::<TicketId>(LIST, &token_filter, &message.page_token)?,
     };
     let size = page::size(message.page_size);
-    let (found, more) = read(pool, filter, size).await?;
-    let next_page_token = match found.last() {
-        Some(last) if more => page::encode(LIST, &token_filter, &last.id),
-        Some(_) | None => String::new(),
-    };
+    let mut found = read(pool, filter, size + 1).await?;
+    let next_page_token = page::cut(&mut found, size)
+        .map(|last| page::encode(LIST, &token_filter, &last.id))
+        .unwrap_or_default();
     Ok(Response::new(ListTicketsResponse {
         tickets: found.into_iter().map(ticket_message::of).collect(),
         next_page_token,
     }))
 }
 
-/// A page of tickets, and whether there are more. Reads one beyond the page to know.
-async fn read(pool: &PgPool, filter: Filter, size: i64) -> Result<(Vec<Ticket>, bool), Status> {
+/// At most so many tickets.
+async fn read(pool: &PgPool, filter: Filter, limit: i64) -> Result<Vec<Ticket>, Status> {
     let pool = pool.clone();
     // The transaction is for the planner's setting; it must not be cut off either.
-    let found = detached(async move {
+    detached(async move {
         let mut transaction = database::begin(&pool).await.map_err(AdminError::from)?;
-        let found = tickets::list(&mut transaction, &filter, size + 1)
+        let found = tickets::list(&mut transaction, &filter, limit)
             .await
             .map_err(AdminError::from)?;
         transaction.commit().await.map_err(AdminError::from)?;
         Ok(found)
     })
-    .await?;
-    Ok(cut(found, size))
+    .await
 }

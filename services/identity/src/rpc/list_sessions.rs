@@ -64,13 +64,9 @@ async fn list(
     let (user, current) = require_alive(&mut connection, context, now).await?;
     // One row more than asked for tells whether there is another page.
     let mut rows = sessions::list(&mut connection, user, after, now, size + 1).await?;
-    let more = i64::try_from(rows.len()).is_ok_and(|len| len > size);
-    if more {
-        rows.pop();
-    }
-    let next_page_token = match rows.last() {
-        Some(last) if more => page::encode(LIST, &[], &Cursor::behind(last)?),
-        Some(_) | None => String::new(),
+    let next_page_token = match page::cut(&mut rows, size) {
+        Some(last) => page::encode(LIST, &[], &Cursor::behind(last)?),
+        None => String::new(),
     };
     Ok(ListSessionsResponse {
         sessions: rows

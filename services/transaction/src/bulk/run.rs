@@ -20,6 +20,7 @@ use crate::advance::{Engine, Freeze};
 use crate::domain::{Command, Event, Input, Note, Posting, Refusal, Terms, Transaction, step};
 use crate::ledger::{BatchReply, Together};
 use crate::store::bulk_checks::{self, Lease};
+use crate::store::events::{self, Told};
 use crate::store::transactions::Stored;
 use crate::store::{bulk, bulk_rows};
 use crate::watch;
@@ -227,12 +228,16 @@ impl Change {
         if !bulk_rows::update(database, &ended).await? {
             return Err(run.superseded());
         }
-        let told: Vec<(&Stored, Event)> = self
+        let told: Vec<Told<'_>> = self
             .told
             .iter()
-            .map(|(stored, event)| (stored, event.clone()))
+            .map(|(stored, event)| Told {
+                stored,
+                events: std::slice::from_ref(event),
+                actor: &run.actor,
+            })
             .collect();
-        bulk_rows::append(database, &told, &run.actor).await?;
+        events::append_all(database, &told).await?;
         bulk::note(database, self.bulk.id, &self.notes).await?;
         bulk::count(database, &self.bulk).await?;
         Ok(())

@@ -24,6 +24,7 @@ use crate::bulk::error::Error;
 use crate::bulk::run::{BulkRun, kept};
 use crate::bulk::{Bulk, Counts, Item, Mode, answer};
 use crate::domain::{Event, Initiated, Movement, Transaction};
+use crate::store::events::{self, Told};
 use crate::store::transactions::Stored;
 use crate::store::{bulk, bulk_checks, bulk_rows};
 use crate::watch;
@@ -191,8 +192,16 @@ impl Call {
         bulk::insert_items(&mut database, &bulk, &items).await?;
         let rows: Vec<&Stored> = items.iter().map(|item| &item.stored).collect();
         bulk_rows::insert(&mut database, &rows).await?;
-        let told: Vec<(&Stored, Event)> = rows.into_iter().zip(told).collect();
-        bulk_rows::append(&mut database, &told, &self.actor).await?;
+        let told: Vec<Told<'_>> = rows
+            .into_iter()
+            .zip(&told)
+            .map(|(stored, event)| Told {
+                stored,
+                events: std::slice::from_ref(event),
+                actor: &self.actor,
+            })
+            .collect();
+        events::append_all(&mut database, &told).await?;
         database.commit().await?;
         for item in &items {
             watch::moved(&item.stored.transaction);

@@ -60,16 +60,12 @@ pub(super) async fn handle(
         None => lists::of_all(&mut conn, tenant, page).await,
     };
     let mut stored = listed.map_err(Error::from)?;
-    let fits = usize::try_from(size).unwrap_or(usize::MAX);
-    let has_more = stored.len() > fits;
-    stored.truncate(fits);
-    let next_page_token = match stored.last() {
-        Some(last) if has_more => {
+    let next_page_token = page::cut(&mut stored, size)
+        .map(|last| {
             let before = last.transaction.id;
             page::encode(LIST, &filter, &Cursor { before })
-        }
-        Some(_) | None => String::new(),
-    };
+        })
+        .unwrap_or_default();
     Ok(Response::new(ListTransactionsResponse {
         transactions: stored.iter().map(contract::transaction).collect(),
         next_page_token,

@@ -54,16 +54,12 @@ pub(super) async fn handle(
     let mut stored = lists::in_review(&mut conn, &context.caller.tenant, page)
         .await
         .map_err(Error::from)?;
-    let fits = usize::try_from(size).unwrap_or(usize::MAX);
-    let has_more = stored.len() > fits;
-    stored.truncate(fits);
-    let next_page_token = match stored.last() {
-        Some(last) if has_more => {
+    let next_page_token = page::cut(&mut stored, size)
+        .map(|last| {
             let (since, id) = (waits_since(last), last.transaction.id);
             page::encode(LIST, &filter, &Cursor { since, id })
-        }
-        Some(_) | None => String::new(),
-    };
+        })
+        .unwrap_or_default();
     let at = now();
     Ok(Response::new(ListReviewsResponse {
         reviews: stored

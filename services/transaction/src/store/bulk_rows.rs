@@ -1,21 +1,16 @@
-//! Many transfers in one statement: their rows, and their events in the log.
+//! The rows of many transfers in one statement.
 //!
-//! What is written is what [`super::transactions`] and [`super::events`] write of
-//! one transaction. A transfer is PENDING with its first event and at rest with its
-//! second, so these are all the rows and events that there are.
+//! What is written is what [`super::transactions`] writes of one transaction. A
+//! transfer is PENDING with its first event and at rest with its second, so these
+//! are all the rows that there are.
 
 use bursar_aip::id::UserId;
-use bursar_contracts::transaction::v1::{
-    TransactionCompleted, TransactionFailed, TransactionInitiated, TransactionReviewRequired,
-};
-use bursar_events::{Aggregate, Event as LoggedEvent, EventData};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::transactions::Stored;
-use crate::contract;
-use crate::domain::{Event, State, Transaction};
+use crate::domain::{State, Transaction};
 
 /// Records new transfers.
 #[tracing::instrument(name = "store.bulk_rows.insert", skip_all)]
@@ -23,8 +18,7 @@ pub(crate) async fn insert(conn: &mut PgConnection, new: &[&Stored]) -> Result<(
     let Some(first) = new.first() else {
         return Ok(());
     };
-    let of = |stored: &&Stored| stored.transaction.clone();
-    let transactions: Vec<Transaction> = new.iter().map(of).collect();
+    let transactions: Vec<&Transaction> = new.iter().map(|one| &one.transaction).collect();
     let ids: Vec<Uuid> = transactions.iter().map(|one| one.id.uuid()).collect();
     let currencies: Vec<&str> = transactions
         .iter()
@@ -128,89 +122,4 @@ pub(crate) async fn update(
     .execute(conn)
     .await?;
     Ok(usize::try_from(done.rows_affected()).is_ok_and(|rows| rows == ended.len()))
-}
-
-/// Appends one event to the log of each of these transfers: the one that made
-/// their version.
-#[tracing::instrument(name = "store.bulk_rows.append", skip_all)]
-pub(crate) async fn append(
-    conn: &mut PgConnection,
-    told: &[(&Stored, Event)],
-    actor: &str,
-) -> Result<(), sqlx::Error> {
-    let logged: Vec<LoggedEvent> = told
-        .iter()
-        .map(|(stored, event)| encode(stored, event, actor).ok_or_else(|| foreign(event)))
-        .collect::<Result<_, _>>()?;
-    bursar_events::append(conn, &logged).await
-}
-
-/// An event as the log takes it; `None` for one that no transfer can have.
-fn encode(stored: &Stored, event: &Event, actor: &str) -> Option<LoggedEvent> {
-    Some(match event {
-        Event::Initiated(initiated) => entry(
-            stored,
-            event,
-            actor,
-            &TransactionInitiated {
-                r#type: contract::transaction_type(initiated.movement.kind()).into(),
-                amount: Some(contract::money(initiated.amount)),
-                from_wallet_id: contract::text(initiated.movement.from_wallet()),
-                to_wallet_id: contract::text(initiated.movement.to_wallet()),
-                initiator_user_id: initiated.initiator.to_string(),
-                ..TransactionInitiated::default()
-            },
-        ),
-        Event::Completed {
-            beneficiary,
-            posted_at,
-        } => entry(
-            stored,
-            event,
-            actor,
-            &TransactionCompleted {
-                beneficiary_user_id: contract::text(*beneficiary),
-                posted_at: Some(contract::timestamp(*posted_at)),
-            },
-        ),
-        Event::Failed(failure) => entry(
-            stored,
-            event,
-            actor,
-            &TransactionFailed {
-                failure: Some(contract::failure(failure)),
-            },
-        ),
-        Event::ReviewRequired { cause } => entry(
-            stored,
-            event,
-            actor,
-            &TransactionReviewRequired {
-                cause: cause.clone(),
-            },
-        ),
-        _ => return None,
-    })
-}
-
-fn foreign(event: &Event) -> sqlx::Error {
-    sqlx::Error::Encode(format!("{} is no event of a bulk transfer's", event.kind()).into())
-}
-
-fn entry(stored: &Stored, event: &Event, actor: &str, message: &impl EventData) -> LoggedEvent {
-    let transaction = &stored.transaction;
-    let aggregate = Aggregate {
-        kind: "transaction",
-        id: transaction.id.uuid(),
-        subject: transaction.id.to_string(),
-    };
-    LoggedEvent::new(
-        event.kind(),
-        aggregate,
-        transaction.version,
-        message,
-        actor.to_owned(),
-        stored.tenant.clone(),
-        transaction.updated_at,
-    )
 }

@@ -18,23 +18,49 @@ use super::unreadable;
 use crate::contract;
 use crate::domain::{Back, Event, Failure, FailureReason, Initiated, Movement, Refund, Resolved};
 
+/// What happened to a transaction, and who caused it.
+#[derive(Clone, Copy)]
+pub(crate) struct Told<'a> {
+    /// The transaction as it is now.
+    pub(crate) stored: &'a Stored,
+    /// The events that led to that, in order. The last of them made its version.
+    pub(crate) events: &'a [Event],
+    /// Who caused it.
+    pub(crate) actor: &'a str,
+}
+
 /// Appends the events that led to the transaction as it is now, in order. The
 /// last of them made its version.
-#[tracing::instrument(name = "store.events.append", skip_all)]
 pub(crate) async fn append(
     conn: &mut PgConnection,
     stored: &Stored,
     events: &[Event],
     actor: &str,
 ) -> Result<(), sqlx::Error> {
-    let after = stored.transaction.version;
-    let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
-    let logged: Vec<_> = events
-        .iter()
-        .zip((after - count + 1)..)
-        .map(|(event, version)| encode(stored, event, version, actor))
-        .collect();
+    let told = Told {
+        stored,
+        events,
+        actor,
+    };
+    append_all(conn, &[told]).await
+}
+
+/// Appends the events of several transactions.
+#[tracing::instrument(name = "store.events.append_all", skip_all)]
+pub(crate) async fn append_all(
+    conn: &mut PgConnection,
+    told: &[Told<'_>],
+) -> Result<(), sqlx::Error> {
+    let logged: Vec<_> = told.iter().flat_map(|told| encode_all(*told)).collect();
     bursar_events::append(conn, &logged).await
+}
+
+fn encode_all(told: Told<'_>) -> impl Iterator<Item = LoggedEvent> {
+    let after = told.stored.transaction.version;
+    let count = i64::try_from(told.events.len()).unwrap_or(i64::MAX);
+    let versions = (after - count + 1)..;
+    let events = told.events.iter().zip(versions);
+    events.map(move |(event, version)| encode(told.stored, event, version, told.actor))
 }
 
 fn encode(stored: &Stored, event: &Event, version: i64, actor: &str) -> LoggedEvent {

@@ -85,10 +85,7 @@ async fn several(
     // One more than the page, to know whether another page follows.
     let mut wallets =
         rebuilds::next_wallets(&mut connection, tenant, now(), after, size + 1).await?;
-    let has_next = wallets.len() > usize::try_from(size).unwrap_or(usize::MAX);
-    if has_next {
-        wallets.pop();
-    }
+    let has_next = page::cut(&mut wallets, size).is_some();
     Ok(Page { wallets, has_next })
 }
 

@@ -42,14 +42,9 @@ pub(super) async fn handle(
     let mut found = holds::list(&mut connection, selection, size + 1)
         .await
         .map_err(Error::from)?;
-    let has_next = found.len() > usize::try_from(size).unwrap_or(usize::MAX);
-    if has_next {
-        found.pop();
-    }
-    let next_page_token = match found.last() {
-        Some(last) if has_next => page::encode(LIST, &filter, &Place::of(&last.hold)),
-        Some(_) | None => String::new(),
-    };
+    let next_page_token = page::cut(&mut found, size)
+        .map(|last| page::encode(LIST, &filter, &Place::of(&last.hold)))
+        .unwrap_or_default();
     Ok(Response::new(ListHoldsResponse {
         holds: found.iter().map(hold::hold).collect(),
         next_page_token,

@@ -35,14 +35,9 @@ pub(super) async fn handle(
     let mut found = provider_accounts::list(&mut connection, wallet, before, size + 1)
         .await
         .map_err(Error::from)?;
-    let has_next = found.len() > usize::try_from(size).unwrap_or(usize::MAX);
-    if has_next {
-        found.pop();
-    }
-    let next_page_token = match found.last() {
-        Some(last) if has_next => page::encode(LIST, &filter, &last.account.id),
-        Some(_) | None => String::new(),
-    };
+    let next_page_token = page::cut(&mut found, size)
+        .map(|last| page::encode(LIST, &filter, &last.account.id))
+        .unwrap_or_default();
     let accounts: Result<Vec<_>, Error> = found.iter().map(|stored| service.told(stored)).collect();
     Ok(Response::new(ListProviderAccountsResponse {
         provider_accounts: accounts?,

@@ -36,14 +36,9 @@ pub(super) async fn handle(
     let mut found = rebuilds::list(&mut connection, &context.caller.tenant, before, size + 1)
         .await
         .map_err(Error::from)?;
-    let has_next = found.len() > usize::try_from(size).unwrap_or(usize::MAX);
-    if has_next {
-        found.pop();
-    }
-    let next_page_token = match found.last() {
-        Some(last) if has_next => page::encode(LIST, &[], &Cursor { rebuild: last.id }),
-        Some(_) | None => String::new(),
-    };
+    let next_page_token = page::cut(&mut found, size)
+        .map(|last| page::encode(LIST, &[], &Cursor { rebuild: last.id }))
+        .unwrap_or_default();
     Ok(Response::new(ListRebuildsResponse {
         rebuilds: found.iter().map(contract::rebuild).collect(),
         next_page_token,

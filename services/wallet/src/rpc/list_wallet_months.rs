@@ -56,17 +56,12 @@ pub(super) async fn handle(
     let mut found = wallet_days::months(&mut connection, wallet.id, from, to, size + 1)
         .await
         .map_err(Error::from)?;
-    let has_next = found.len() > usize::try_from(size).unwrap_or(usize::MAX);
-    if has_next {
-        found.pop();
-    }
-    let next_page_token = match found.last() {
-        Some(last) if has_next => {
+    let next_page_token = page::cut(&mut found, size)
+        .map(|last| {
             let before = last.start.to_julian_day();
             page::encode(LIST, &filter, &Cursor { before })
-        }
-        Some(_) | None => String::new(),
-    };
+        })
+        .unwrap_or_default();
     let months = found.iter();
     Ok(Response::new(ListWalletMonthsResponse {
         months: months

@@ -33,14 +33,9 @@ pub(super) async fn handle(
     let mut found = wallets::list(&mut connection, tenant, owner, after, size + 1)
         .await
         .map_err(Error::from)?;
-    let has_next = found.len() > usize::try_from(size).unwrap_or(usize::MAX);
-    if has_next {
-        found.pop();
-    }
-    let next_page_token = match found.last() {
-        Some(last) if has_next => page::encode(LIST, &filter, &Place::of(last)),
-        Some(_) | None => String::new(),
-    };
+    let next_page_token = page::cut(&mut found, size)
+        .map(|last| page::encode(LIST, &filter, &Place::of(last)))
+        .unwrap_or_default();
     Ok(Response::new(ListWalletsResponse {
         wallets: found.iter().map(wallet::wallet).collect(),
         next_page_token,

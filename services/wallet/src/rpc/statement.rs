@@ -6,6 +6,7 @@
 //! part but read by themselves, and the lines must lead from the one to the
 //! other: a statement that does not close is never shown.
 
+use bursar_aip::page;
 use bursar_contracts::r#type::v1::ErrorReason;
 use sqlx::PgConnection;
 use tonic::Status;
@@ -89,14 +90,7 @@ impl Reading {
         let mut lines = statements::lines(conn, &self.section(after), size + 1)
             .await
             .map_err(Error::from)?;
-        let has_next = lines.len() > usize::try_from(size).unwrap_or(usize::MAX);
-        if has_next {
-            lines.pop();
-        }
-        let next = match lines.last() {
-            Some(last) if has_next => Some(last.position(head.basis)),
-            Some(_) | None => None,
-        };
+        let next = page::cut(&mut lines, size).map(|last| last.position(head.basis));
         let before = if after == self.start() {
             head.opening
         } else {

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId, StreamPendingReply, StreamReadOptions, StreamReadReply};
-use redis::{AsyncCommands, AsyncConnectionConfig, RedisResult, Value};
+use redis::{AsyncCommands, RedisResult, Value};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::connection;
 use crate::envelope::{self, EnvelopeError};
 use crate::received::Received;
 
@@ -21,13 +22,9 @@ use crate::received::Received;
 const READER: &str = "owner";
 /// How many entries are read at once.
 const BATCH_ENTRIES: usize = 100;
-/// How long Redis waits for new entries before it answers with none.
+/// How long Redis waits for new entries before it answers with none: less than an
+/// answer may take.
 const BLOCK: Duration = Duration::from_millis(1000);
-/// How long Redis may take to accept a connection.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long Redis may take to answer. More than [`BLOCK`]: the library's half
-/// second would cut every blocking read short, and lose what it delivers.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An entry of the stream.
 #[derive(Clone, Debug)]
@@ -81,20 +78,14 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Connects. Every stream needs a connection of its own when it is read,
-    /// because a blocking read stops everything that comes after it.
+    /// Connects.
     pub(super) async fn connect(
         client: &redis::Client,
         key: &str,
         group: &'static str,
     ) -> RedisResult<Self> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECTION_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
         Ok(Self {
-            connection: client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await?,
+            connection: connection::open(client).await?,
             key: key.to_owned(),
             group,
         })

@@ -2,22 +2,14 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamInfoGroupsReply, StreamPendingReply, StreamRangeReply};
-use redis::{
-    AsyncCommands, AsyncConnectionConfig, ErrorKind, FromRedisValue, RedisError, RedisResult, Value,
-};
+use redis::{AsyncCommands, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
 
+use crate::connection;
 use crate::envelope;
 use crate::received::Received;
-
-/// How long Redis may take to accept a connection.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long Redis may take to answer. A pipeline of the largest allowed events
-/// and a busy disk need more than the library's half second.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The id of a stream's entry: milliseconds and a number within them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,13 +66,8 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) async fn connect(client: &redis::Client, key: &str) -> RedisResult<Self> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECTION_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
         Ok(Self {
-            connection: client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await?,
+            connection: connection::open(client).await?,
             key: key.to_owned(),
         })
     }

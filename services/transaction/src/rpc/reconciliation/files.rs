@@ -71,13 +71,9 @@ pub(super) async fn list(
     let mut found = files::list(&mut conn, wanted)
         .await
         .map_err(ReconciliationError::from)?;
-    let fits = usize::try_from(size).unwrap_or(usize::MAX);
-    let has_more = found.len() > fits;
-    found.truncate(fits);
-    let next_page_token = match found.last() {
-        Some(last) if has_more => page::encode(LIST, &filter, &Cursor { before: last.id }),
-        Some(_) | None => String::new(),
-    };
+    let next_page_token = page::cut(&mut found, size)
+        .map(|last| page::encode(LIST, &filter, &Cursor { before: last.id }))
+        .unwrap_or_default();
     Ok(Response::new(ListSettlementFilesResponse {
         files: found.iter().map(contract::file).collect(),
         next_page_token,

@@ -96,10 +96,11 @@ async fn begin(
         .expect("new rows");
     let rows: Vec<&Stored> = items.iter().map(|item| &item.stored).collect();
     bulk_rows::insert(&mut conn, &rows).await.expect("new rows");
-    let told: Vec<(&Stored, Event)> = rows.into_iter().zip(told).collect();
-    bulk_rows::append(&mut conn, &told, "usr_1")
-        .await
-        .expect("new logs");
+    for (stored, event) in rows.into_iter().zip(told) {
+        events::append(&mut conn, stored, &[event], "usr_1")
+            .await
+            .expect("new logs");
+    }
     conn.commit().await.expect("it commits");
     (new, items, lease)
 }
@@ -126,14 +127,16 @@ async fn end(
     let ended = &items[..ends.len()];
     let rows: Vec<&Transaction> = ended.iter().map(|item| &item.stored.transaction).collect();
     assert!(bulk_rows::update(&mut conn, &rows).await.expect("they fit"));
-    let told: Vec<(&Stored, Event)> = ended
-        .iter()
-        .zip(ends)
-        .map(|(item, event)| (&item.stored, event.clone()))
-        .collect();
-    bulk_rows::append(&mut conn, &told, "usr_1")
+    for (item, event) in ended.iter().zip(ends) {
+        events::append(
+            &mut conn,
+            &item.stored,
+            std::slice::from_ref(event),
+            "usr_1",
+        )
         .await
-        .expect("new versions");
+        .expect("a new version");
+    }
     bulk::count(&mut conn, bulk).await.expect("it counts");
     conn.commit().await.expect("it commits");
 }

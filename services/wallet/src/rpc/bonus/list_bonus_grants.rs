@@ -44,14 +44,9 @@ pub(super) async fn handle(
     let mut found = bonus_grants::list(&mut connection, id, status, after, size + 1)
         .await
         .map_err(Error::from)?;
-    let has_next = found.len() > usize::try_from(size).unwrap_or(usize::MAX);
-    if has_next {
-        found.pop();
-    }
-    let next_page_token = match found.last() {
-        Some(last) if has_next => page::encode(LIST, &filter, &Place::of(last)),
-        Some(_) | None => String::new(),
-    };
+    let next_page_token = page::cut(&mut found, size)
+        .map(|last| page::encode(LIST, &filter, &Place::of(last)))
+        .unwrap_or_default();
     let rules = rules(&mut connection, &found).await.map_err(Error::from)?;
     let listed = found.iter().map(|grant| {
         let rule = rules.get(&grant.campaign).copied();

@@ -25,14 +25,9 @@ pub(super) async fn handle(
     let mut found = campaigns::list(&mut connection, &context.caller.tenant, after, size + 1)
         .await
         .map_err(Error::from)?;
-    let has_next = found.len() > usize::try_from(size).unwrap_or(usize::MAX);
-    if has_next {
-        found.pop();
-    }
-    let next_page_token = match found.last() {
-        Some(last) if has_next => page::encode(LIST, &[], &Place::of(last)),
-        Some(_) | None => String::new(),
-    };
+    let next_page_token = page::cut(&mut found, size)
+        .map(|last| page::encode(LIST, &[], &Place::of(last)))
+        .unwrap_or_default();
     let now = now();
     let listed = found.iter().map(|found| message::campaign(found, now));
     Ok(Response::new(ListCampaignsResponse {

@@ -28,17 +28,12 @@ pub(super) async fn handle(
     let mut found = blocks::before(&mut connection, before, size + 1)
         .await
         .map_err(Error::from)?;
-    let has_next = found.len() > usize::try_from(size).unwrap_or(usize::MAX);
-    if has_next {
-        found.pop();
-    }
-    let next_page_token = match found.last() {
-        Some(last) if has_next => {
+    let next_page_token = page::cut(&mut found, size)
+        .map(|last| {
             let height = last.height;
             page::encode(LIST, &[], &Cursor { height })
-        }
-        Some(_) | None => String::new(),
-    };
+        })
+        .unwrap_or_default();
     Ok(Response::new(ListBlocksResponse {
         blocks: found.iter().map(proof::block).collect(),
         next_page_token,
