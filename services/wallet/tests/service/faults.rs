@@ -134,8 +134,9 @@ async fn a_call_that_comes_too_late_is_dropped() {
         postings: vec![late.clone()],
         mode: BatchMode::Independent.into(),
     };
+    let timeout = Duration::from_millis(100);
     let mut request = bursar_testkit::with_token(request, &ledger.token);
-    request.set_timeout(Duration::from_millis(100));
+    request.set_timeout(timeout);
     let refused = ledger
         .client
         .post_batch(request)
@@ -145,6 +146,16 @@ async fn a_call_that_comes_too_late_is_dropped() {
         matches!(refused.code(), Code::DeadlineExceeded | Code::Cancelled),
         "{refused:?}"
     );
+    // The service's clock for the call starts when it comes to it, which may be after
+    // the caller's: this call comes behind it, and once its time is over too, so is that
+    // of the late one.
+    let read = bursar_contracts::wallet::v1::BatchGetWalletsRequest {
+        wallet_ids: vec![other.wallet_id.clone()],
+    };
+    let read = bursar_testkit::with_token(read, &ledger.token);
+    let read = ledger.client.batch_get_wallets(read).await;
+    read.expect("the service answers");
+    tokio::time::sleep(timeout).await;
     held.rollback().await.expect("released");
     for call in busy {
         applied(&call.await.expect("no panic"));
