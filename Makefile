@@ -68,6 +68,10 @@ test: lint build-tests ## Lint, then every test, with servers and a mesh of thei
 chaos: tools $(DEVMESH) ## Kill, freeze and cut off money movement at every step (CHAOS_POINTS=advance., CHAOS_WAYS=freeze).
 	$(DEVMESH) test-servers -- $(CARGO) test --workspace $(FEATURES) --test crash -- --ignored --nocapture chaos::
 
+.PHONY: canaries
+canaries: tools build-tests ## Break rules on purpose, one after another: a test must notice each (CANARIES=ledger.).
+	@$(DEVMESH) test-servers -- $(DEVMESH) canaries -- --workspace $(FEATURES)
+
 .PHONY: lint
 lint: tools build-tests ## Format, clippy, contract, directions, licences.
 	$(CARGO) fmt --all --check

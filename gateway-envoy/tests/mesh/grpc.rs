@@ -140,6 +140,7 @@ async fn money_moves_over_grpc() {
         amount: eur(5_000),
         provider: "sandbox".to_owned(),
         description: String::new(),
+        quote_id: String::new(),
     };
     transactions
         .create_deposit(paying(deposit, &ada.token, &new_key()))
@@ -150,6 +151,7 @@ async fn money_moves_over_grpc() {
         to_wallet_id: to.wallet_id.clone(),
         amount: eur(2_000),
         description: "lunch".to_owned(),
+        quote_id: String::new(),
     };
     let sent = transactions
         .create_transfer(paying(transfer, &ada.token, &new_key()))
@@ -164,6 +166,7 @@ async fn money_moves_over_grpc() {
         amount: eur(500),
         provider: "sandbox".to_owned(),
         description: String::new(),
+        quote_id: String::new(),
     };
     transactions
         .create_withdrawal(paying(withdrawal, &ada.token, &new_key()))
@@ -247,6 +250,7 @@ async fn an_overdraft_carries_its_details_over_grpc() {
         to_wallet_id: to,
         amount: eur(101),
         description: String::new(),
+        quote_id: String::new(),
     };
     let refused = transactions
         .create_transfer(paying(transfer, &ada.token, &new_key()))

@@ -17,6 +17,7 @@ mod idempotency;
 mod input;
 mod limits;
 mod money_movement;
+mod money_rules;
 mod proof;
 mod provider;
 mod provider_accounts;

@@ -8,12 +8,13 @@
 //! makes it single. A run that finds its lease taken over stops at once.
 
 mod answer;
+mod endings;
 
 use std::time::{Duration, Instant};
 
 use bursar_aip::id::{TransactionId, WalletId};
 use bursar_aip::idempotency;
-use bursar_server::{crash_point, database, now};
+use bursar_server::{canary, crash_point, database, now};
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +25,10 @@ use crate::domain::{
     Verdict, next_check_in,
 };
 use crate::error::Error;
+use crate::fraud::screener::Screener;
+use crate::intents::Intents;
 use crate::ledger::{Ledger, Reply};
+use crate::limits;
 use crate::provider::{Order, Providers};
 use crate::store::checks::{self, Lease};
 use crate::store::transactions::Stored;
@@ -32,15 +36,17 @@ use crate::store::{events, transactions};
 use crate::watch;
 
 pub(crate) use answer::{AnswerForm, Freeze, answer_of};
+use endings::Written;
+pub(crate) use endings::{Endings, endings};
 
 /// Left of a run's time for committing what a call has brought.
 const COMMIT_MARGIN: Duration = Duration::from_millis(500);
 /// How many commands one run may carry out. The state machine needs four, and for
 /// each share of a refund's three more.
 const MAX_TURNS: usize = 20;
-/// The terms for a provider that is no longer configured: nothing is assumed
-/// about it, and nothing is given up.
-const UNKNOWN_TERMS: Terms = Terms {
+/// The terms where no provider takes part, and for one that is no longer configured:
+/// nothing is assumed about it, and nothing is given up.
+pub(crate) const UNKNOWN_TERMS: Terms = Terms {
     lookup_window: Duration::from_secs(10 * 365 * 24 * 3600),
     give_up_after: Duration::from_secs(10 * 365 * 24 * 3600),
 };
@@ -54,8 +60,23 @@ pub(crate) struct Engine {
     pub(crate) ledger: Ledger,
     /// The payment providers.
     pub(crate) providers: Providers,
+    /// Fraud screening.
+    pub(crate) fraud: Screener,
+    /// Where transfers begin together.
+    pub(crate) intents: Intents,
+    /// Where transfers end together.
+    pub(crate) endings: Endings,
     /// Names this process in leases.
     pub(crate) holder: Uuid,
+}
+
+/// Where a run has come to.
+pub(crate) struct Ended {
+    /// The transaction.
+    pub(crate) stored: Stored,
+    /// False when the answer to this was to be kept and was not: the key has another
+    /// answer by now, or is gone.
+    pub(crate) is_kept: bool,
 }
 
 /// One run of one transaction.
@@ -109,9 +130,10 @@ impl Engine {
         }
     }
 
-    /// Runs a transaction from `first` until it rests, and returns it. Its
-    /// lease is given back or gone with its check.
-    pub(crate) async fn advance(&self, mut run: Run, first: Step) -> Result<Stored, Error> {
+    /// Runs a transaction from `first` until it rests. Its lease is given back or gone
+    /// with its check.
+    pub(crate) async fn advance(&self, mut run: Run, first: Step) -> Result<Ended, Error> {
+        let keeps = run.freeze.is_some();
         let mut step = first;
         for _ in 0..MAX_TURNS {
             let Some(command) = step.command.clone() else {
@@ -123,17 +145,23 @@ impl Engine {
             // What a provider does not know, it did not know when it was asked:
             // the answer may be old, and the clock may have been set.
             let at = match input {
+                Input::Looked(_) if canary!("provider.absence_believed") => {
+                    sent_at + time::Duration::HOUR
+                }
                 Input::Looked(_) => sent_at,
                 _ => now(),
             };
             step = self.step(&run, input, at)?;
         }
         self.commit_last(&mut run, step).await?;
-        Ok(run.stored)
+        Ok(Ended {
+            is_kept: run.freeze.is_some() == keeps,
+            stored: run.stored,
+        })
     }
 
     /// Runs a transaction from where it is.
-    pub(crate) async fn resume(&self, run: Run) -> Result<Stored, Error> {
+    pub(crate) async fn resume(&self, run: Run) -> Result<Ended, Error> {
         let step = self.step(&run, Input::Resume(run.lease.note), now())?;
         self.advance(run, step).await
     }
@@ -168,9 +196,23 @@ impl Engine {
 
     /// Commits where the run ends, gives the lease back, and keeps the answer.
     async fn commit_last(&self, run: &mut Run, step: Step) -> Result<(), Error> {
+        if Endings::take(run, &step) {
+            match self.endings.write(run, &step).await {
+                Written::Now { is_kept } => {
+                    if !is_kept {
+                        run.freeze = None;
+                    }
+                    run.moved(&step);
+                    return Ok(());
+                }
+                Written::Superseded => return Err(run.superseded()),
+                // Now it is, or it is found to be.
+                Written::Perhaps => {}
+            }
+        }
         if let Err(error) = self.try_commit_last(run, &step).await {
-            // The caller's key was deleted meanwhile: nobody can ask for its
-            // answer any more, and the outcome counts all the same.
+            // The caller's key was answered or deleted meanwhile. The outcome counts all
+            // the same.
             if !matches!(error, Error::Database(sqlx::Error::RowNotFound)) || run.freeze.is_none() {
                 return Err(error);
             }
@@ -203,6 +245,7 @@ impl Engine {
         {
             idempotency::complete(&mut database, &freeze.scope(), &answer).await?;
         }
+        limits::release(&mut database, [&after.transaction]).await?;
         crash_point!("advance.before_commit_last");
         database.commit().await?;
         crash_point!("advance.after_commit_last");
@@ -224,7 +267,7 @@ impl Engine {
                 Some(Reply::Applied(posted)) => Input::Posted(posted),
                 Some(Reply::Refused(refusal)) => Input::Refused {
                     refusal,
-                    sole_attempt: !run.loose_end,
+                    sole_attempt: !run.loose_end || canary!("posting.refusal_believed"),
                 },
                 Some(Reply::Faulted(fault)) => Input::Faulted(fault),
                 None => Input::Unposted,
@@ -243,7 +286,7 @@ impl Engine {
         }
         crash_point!("advance.before_post");
         tokio::select! {
-            attempted = self.ledger.post(posting, deadline) => {
+            attempted = self.ledger.post(posting, &run.actor, deadline) => {
                 crash_point!("advance.after_post");
                 run.loose_end |= attempted.loose_end;
                 attempted.reply

@@ -9,13 +9,17 @@ use serde::Deserialize;
 
 use crate::provider::ProviderSettings;
 
-/// What is read from `BURSAR_RECOVERY_*`.
+/// What is read from the environment.
 #[derive(Clone, Debug, Deserialize)]
 struct Environment {
     #[serde(default = "default_recovery_interval_ms")]
     recovery_interval_ms: u64,
     #[serde(default = "default_recovery_concurrency")]
     recovery_concurrency: usize,
+    #[serde(default = "default_quote_ttl_seconds")]
+    quote_ttl_seconds: u64,
+    #[serde(default = "default_fx_max_rate_age_seconds")]
+    fx_max_rate_age_seconds: u64,
 }
 
 fn default_recovery_interval_ms() -> u64 {
@@ -23,6 +27,12 @@ fn default_recovery_interval_ms() -> u64 {
 }
 fn default_recovery_concurrency() -> usize {
     16
+}
+fn default_quote_ttl_seconds() -> u64 {
+    300
+}
+fn default_fx_max_rate_age_seconds() -> u64 {
+    24 * 60 * 60
 }
 
 /// The settings, checked.
@@ -32,6 +42,17 @@ pub(crate) struct Settings {
     pub(crate) providers: Vec<ProviderSettings>,
     /// How recovery works.
     pub(crate) recovery: RecoverySettings,
+    /// How quotes are made.
+    pub(crate) quotes: QuoteSettings,
+}
+
+/// How quotes are made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QuoteSettings {
+    /// How long a quote can be used.
+    pub(crate) ttl: Duration,
+    /// How old an exchange rate may be.
+    pub(crate) max_rate_age: Duration,
 }
 
 /// How recovery works.
@@ -51,7 +72,19 @@ impl Settings {
             (1..=1000).contains(&environment.recovery_concurrency),
             "BURSAR_RECOVERY_CONCURRENCY must be 1 to 1000"
         );
+        anyhow::ensure!(
+            (1..=86_400).contains(&environment.quote_ttl_seconds),
+            "BURSAR_QUOTE_TTL_SECONDS must be 1 to 86400"
+        );
+        anyhow::ensure!(
+            (1..=31_536_000).contains(&environment.fx_max_rate_age_seconds),
+            "BURSAR_FX_MAX_RATE_AGE_SECONDS must be 1 to 31536000"
+        );
         Ok(Self {
+            quotes: QuoteSettings {
+                ttl: Duration::from_secs(environment.quote_ttl_seconds),
+                max_rate_age: Duration::from_secs(environment.fx_max_rate_age_seconds),
+            },
             recovery: RecoverySettings {
                 interval: Duration::from_millis(environment.recovery_interval_ms.max(10)),
                 concurrency: environment.recovery_concurrency,

@@ -1,5 +1,7 @@
 //! Between the domain's values and the contract's messages.
 
+mod price;
+
 use bursar_contracts::transaction::v1::{
     self as contract, ReviewResolution, TransactionFailure, TransactionState, TransactionType,
 };
@@ -10,6 +12,11 @@ use time::OffsetDateTime;
 
 use crate::domain::{Failure, MovementKind, Resolution, State};
 use crate::store::transactions::Stored;
+
+pub(crate) use price::{
+    conversion, conversion_of, exchange_rate, fee, fee_of, fee_payer_of, fee_rule, quote, quote_id,
+    rounding_of,
+};
 
 /// An amount as the contract writes it.
 pub(crate) fn money(amount: PositiveMoney) -> MoneyMessage {
@@ -44,6 +51,13 @@ pub(crate) fn transaction_type(kind: MovementKind) -> TransactionType {
         MovementKind::Withdrawal => TransactionType::Withdrawal,
         MovementKind::Refund => TransactionType::Refund,
     }
+}
+
+/// A kind that the contract names; `None` for a value that validation refuses.
+pub(crate) fn movement_kind(named: TransactionType) -> Option<MovementKind> {
+    MovementKind::ALL
+        .into_iter()
+        .find(|kind| transaction_type(*kind) == named)
 }
 
 /// A decision as the contract names it.
@@ -116,6 +130,8 @@ pub(crate) fn transaction(stored: &Stored) -> contract::Transaction {
         original_transaction_id: text(movement.refund().map(|refund| refund.original)),
         refunded: part(stored.refunded_minor),
         receivable: part(transaction.receivable()),
+        fee: fee(&transaction.price, transaction.amount),
+        conversion: transaction.price.conversion.as_ref().map(conversion),
     }
 }
 

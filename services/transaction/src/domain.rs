@@ -34,8 +34,12 @@
 mod backoff;
 mod event;
 mod failure;
+mod fee;
+mod fx;
+pub mod limit;
 mod movement;
 mod posting;
+mod quote;
 mod refund;
 mod review;
 mod step;
@@ -44,9 +48,14 @@ mod transaction;
 pub use backoff::next_check_in;
 pub use event::{Event, Initiated, Resolved};
 pub use failure::{Failure, FailureReason, LedgerFault, Refusal, RefusalReason, Side, Verdict};
+pub use fee::{
+    Fee, FeePayer, FeeRule, FeeRuleInvalid, MAX_AMOUNT_MINOR, Rounding, choose as choose_fee_rule,
+};
+pub use fx::{Conversion, ConvertError, ExchangeRate, Rate, RateInvalid};
 pub use movement::{Back, Flow, Movement, MovementKind, ProviderName, ProviderNameInvalid, Refund};
 pub use posting::{Account, Bucket, Hold, HoldAction, Leg, Posting, PostingKind};
+pub use quote::{Price, Quote, QuoteError};
 pub use refund::{Asker, MAX_SHARES, RefundError, plan as plan_refund};
-pub use review::{Resolution, ResolveError, resolve};
+pub use review::{Resolution, ResolveError, decide_screened, resolve};
 pub use step::{Answer, Asked, Command, Input, Looked, Note, Posted, Step, StepError, Terms, step};
 pub use transaction::{Share, State, Transaction, TransitionError};

@@ -14,6 +14,8 @@ use crate::domain::{
     Failure, FailureReason, RefundError, Refusal, RefusalReason, ResolveError, StepError,
     Transaction,
 };
+use crate::limits::{self, LimitError};
+use crate::pricing::PricingError;
 use crate::provider::Unavailable;
 
 /// When to try again after something did not answer.
@@ -44,6 +46,15 @@ pub(crate) enum Error {
     /// The currency is none that the platform knows.
     #[error("the currency is not supported")]
     CurrencyUnsupported,
+    /// The same where another field than the amount names it.
+    #[error("the currency is not supported")]
+    CurrencyUnknown {
+        /// The field's path.
+        field: &'static str,
+    },
+    /// There is no price.
+    #[error(transparent)]
+    Pricing(#[from] PricingError),
     /// A field is not what the contract says.
     #[error("{field} is missing or malformed")]
     FieldInvalid {
@@ -62,6 +73,19 @@ pub(crate) enum Error {
     /// There is no refund.
     #[error(transparent)]
     Refund(#[from] RefundError),
+    /// Fraud screening refused it before anything was recorded. Which rule did is
+    /// nobody's business.
+    #[error("the transaction cannot be carried out")]
+    FraudDenied,
+    /// A limit of the user's would be exceeded, or the limits cannot be read.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// Fraud screening wants a person to decide about transfers of a bulk transfer.
+    #[error("a transfer needs a person; send it by itself, and the others without it")]
+    FraudReviewNeeded {
+        /// Their indices.
+        positions: Vec<usize>,
+    },
     /// An operator's decision is not taken in.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
@@ -98,6 +122,19 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// Whether the answer is kept for the key's duplicates, although nothing was
+    /// recorded: the same call can never go better.
+    pub(crate) fn is_kept(&self) -> bool {
+        match self {
+            Self::Refund(_)
+            | Self::FraudDenied
+            | Self::FraudReviewNeeded { .. }
+            | Self::Limit(LimitError::Exceeded(_)) => true,
+            Self::Pricing(error) => error.is_kept(),
+            _ => false,
+        }
+    }
+
     /// The error of a transaction that failed; `None` for any other.
     pub(crate) fn of_failed(transaction: &Transaction) -> Option<Self> {
         Some(Self::Failed {
@@ -136,13 +173,9 @@ impl From<Error> for Status {
                     .field("to_wallet_id", message)
                     .into()
             }
-            Error::CurrencyUnsupported => StatusBuilder::new(
-                Code::InvalidArgument,
-                CommonReason::CurrencyUnsupported,
-                &*message,
-            )
-            .field("amount.currency_code", message)
-            .into(),
+            Error::CurrencyUnsupported => unsupported("amount.currency_code", message),
+            Error::CurrencyUnknown { field } => unsupported(field, message),
+            Error::Pricing(error) => error.into(),
             Error::FieldInvalid { field } => {
                 StatusBuilder::new(Code::InvalidArgument, CommonReason::InvalidField, &*message)
                     .field(field, message)
@@ -156,10 +189,20 @@ impl From<Error> for Status {
             .field("provider", message)
             .into(),
             Error::ProviderUnavailable(cause) => provider_unavailable(cause, message),
+            Error::FraudDenied => {
+                precondition(ErrorReason::FraudDenied, message, "transaction").into()
+            }
+            Error::FraudReviewNeeded { positions } => {
+                let positions: Vec<String> = positions.iter().map(usize::to_string).collect();
+                precondition(ErrorReason::FraudReviewNeeded, message, "transfers")
+                    .metadata("positions", positions.join(","))
+                    .into()
+            }
             Error::TransactionNotFound => {
                 StatusBuilder::new(Code::NotFound, ErrorReason::TransactionNotFound, message).into()
             }
             Error::Refund(error) => no_refund(&error, message),
+            Error::Limit(error) => error.into(),
             Error::Resolve(error) => not_resolved(error, message),
             Error::Busy { transaction } => {
                 StatusBuilder::new(Code::Aborted, ErrorReason::TransactionBusy, message)
@@ -174,6 +217,13 @@ impl From<Error> for Status {
             Error::Step(error) => bursar_status::internal(CommonReason::Internal, &error),
         }
     }
+}
+
+fn unsupported(field: &'static str, message: String) -> Status {
+    let reason = CommonReason::CurrencyUnsupported;
+    StatusBuilder::new(Code::InvalidArgument, reason, &*message)
+        .field(field, message)
+        .into()
 }
 
 /// Bad health passes, so the same call may be made again; for everything else
@@ -214,7 +264,7 @@ fn no_refund(error: &RefundError, message: String) -> Status {
             message,
         )
         .into(),
-        RefundError::NotRefundable => {
+        RefundError::NotRefundable | RefundError::Converted => {
             precondition(ErrorReason::NotRefundable, message, subject).into()
         }
         RefundError::NotCompleted => {
@@ -244,6 +294,7 @@ fn not_resolved(error: ResolveError, message: String) -> Status {
         ResolveError::NotAllowed { .. } | ResolveError::TooEarly => {
             precondition(ErrorReason::ResolutionNotAllowed, message, subject).into()
         }
+        ResolveError::Screened => precondition(ErrorReason::FraudCaseOpen, message, subject).into(),
         ResolveError::Step(error) => bursar_status::internal(CommonReason::Internal, &error),
     }
 }
@@ -298,5 +349,7 @@ fn failed(reason: FailureReason, message: String, subject: &str) -> StatusBuilde
             precondition(ErrorReason::ProviderNeverReceived, message)
         }
         FailureReason::ResolvedAsFailed => precondition(ErrorReason::ResolvedAsFailed, message),
+        FailureReason::FraudRejected => precondition(ErrorReason::FraudRejected, message),
+        FailureReason::LimitExceeded(kind) => precondition(limits::reason(kind), message),
     }
 }

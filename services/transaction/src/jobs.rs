@@ -3,8 +3,11 @@
 pub(crate) mod bulk;
 pub(crate) mod callbacks;
 pub(crate) mod cleanup;
+mod due;
+pub(crate) mod fraud;
 pub(crate) mod reconciliation;
 pub(crate) mod recovery;
+pub(crate) mod schedules;
 
 use std::time::Duration;
 

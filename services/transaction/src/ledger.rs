@@ -5,6 +5,7 @@
 //! is told whether an attempt may still be on its way.
 
 mod batch;
+mod shared;
 
 use std::error::Error as _;
 use std::time::{Duration, Instant};
@@ -13,11 +14,10 @@ use bursar_aip::id::{UserId, WalletId};
 use bursar_contracts::wallet::v1::ledger_service_client::LedgerServiceClient;
 use bursar_contracts::wallet::v1::posting_result::Outcome;
 use bursar_contracts::wallet::v1::{
-    self as contract, BatchGetWalletsRequest, BatchMode, HoldReference, PostBatchRequest,
-    PostingApplied, PostingRejected, PostingResult, RejectionReason, SystemAccount, SystemPurpose,
-    WalletStatus,
+    self as contract, BatchGetWalletsRequest, HoldReference, PostingApplied, PostingRejected,
+    PostingResult, RejectionReason, SystemAccount, SystemPurpose, WalletStatus,
 };
-use bursar_server::Outbound;
+use bursar_server::{Outbound, canary};
 use tonic::{Code, Status};
 
 use crate::contract::time;
@@ -27,6 +27,7 @@ use crate::domain::{
 };
 
 pub(crate) use batch::{BatchReply, Together};
+use shared::SharedCalls;
 
 /// How long one attempt may take before it is repeated.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -74,56 +75,41 @@ pub(crate) struct WalletSummary {
 #[derive(Clone)]
 pub(crate) struct Ledger {
     client: LedgerServiceClient<Outbound>,
+    shared: SharedCalls,
 }
 
 impl Ledger {
-    pub(crate) fn new(channel: Outbound) -> Self {
-        Self {
-            client: LedgerServiceClient::new(channel),
-        }
+    /// A client, and the work that carries its callers' postings, which ends when
+    /// the last clone of the client is gone.
+    pub(crate) fn new(
+        channel: Outbound,
+    ) -> (
+        Self,
+        impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        let client = LedgerServiceClient::new(channel);
+        let (shared, carrying) = shared::calls(client.clone());
+        (Self { client, shared }, carrying)
     }
 
-    /// Posts until there is a definite answer or the deadline passes.
+    /// Posts in somebody's name until there is a definite answer or the deadline
+    /// passes. The postings of many callers travel together.
     #[tracing::instrument(name = "ledger.post", skip_all)]
-    pub(crate) async fn post(&self, posting: &Posting, deadline: Instant) -> Attempted {
-        let request = PostBatchRequest {
-            postings: vec![message(posting)],
-            mode: BatchMode::Independent.into(),
+    pub(crate) async fn post(
+        &self,
+        posting: &Posting,
+        actor: &str,
+        deadline: Instant,
+    ) -> Attempted {
+        let attempt = || {
+            let (shared, message) = (self.shared.clone(), message(posting));
+            let actor = actor.to_owned();
+            async move { shared.post(message, actor).await }
         };
-        let mut loose_end = false;
-        let mut pauses = Pauses::until(deadline);
-        while let Some(timeout) = pauses.attempt() {
-            let mut client = self.client.clone();
-            let call = client.post_batch(request.clone());
-            match tokio::time::timeout(timeout, call).await {
-                Ok(Ok(response)) => {
-                    let result = response.into_inner().results.into_iter().next();
-                    let reply = Some(read(posting, result));
-                    return Attempted { reply, loose_end };
-                }
-                Ok(Err(status)) => {
-                    tracing::warn!(
-                        code = ?status.code(),
-                        message = status.message(),
-                        "the ledger has not answered"
-                    );
-                    if status.code() == Code::InvalidArgument {
-                        // Refused for its form, which no repetition changes.
-                        let reply = Some(Reply::Faulted(LedgerFault::Unexplained));
-                        return Attempted { reply, loose_end };
-                    }
-                    loose_end |= !was_not_sent(&status);
-                }
-                Err(_) => {
-                    tracing::warn!("the ledger is slow to answer");
-                    loose_end = true;
-                }
-            }
-            pauses.pause().await;
-        }
+        let posted = until_answered(deadline, ATTEMPT_TIMEOUT, attempt).await;
         Attempted {
-            reply: None,
-            loose_end,
+            reply: posted.answer.map(|result| read(posting, result)),
+            loose_end: posted.loose_end,
         }
     }
 
@@ -140,10 +126,10 @@ impl Ledger {
         };
         let mut last = Status::deadline_exceeded("no time was left to ask the ledger");
         let mut pauses = Pauses::until(deadline);
-        while let Some(timeout) = pauses.attempt() {
+        while let Some(left) = pauses.left() {
             let mut client = self.client.clone();
             let call = client.batch_get_wallets(request.clone());
-            last = match tokio::time::timeout(timeout, call).await {
+            last = match tokio::time::timeout(left.min(ATTEMPT_TIMEOUT), call).await {
                 Ok(Ok(response)) => {
                     let wallet = response.into_inner().wallets.into_iter().next();
                     return Ok(wallet.map(summary));
@@ -179,6 +165,58 @@ fn was_not_sent(status: &Status) -> bool {
     false
 }
 
+/// What came of calling until there was an answer.
+struct Answered<T> {
+    /// The answer; `None` when none came in time.
+    answer: Option<T>,
+    /// Whether an attempt was, or may have been, sent and not answered.
+    loose_end: bool,
+}
+
+/// Calls until there is an answer or the deadline passes. An attempt may take no
+/// longer than `longest`. A call that is refused for its form, which no repetition
+/// changes, is answered with nothing.
+async fn until_answered<T: Default, F>(
+    deadline: Instant,
+    longest: Duration,
+    attempt: impl Fn() -> F,
+) -> Answered<T>
+where
+    F: Future<Output = Result<T, Status>>,
+{
+    let mut loose_end = false;
+    let mut pauses = Pauses::until(deadline);
+    while let Some(left) = pauses.left() {
+        match tokio::time::timeout(left.min(longest), attempt()).await {
+            Ok(Ok(answer)) => {
+                let answer = Some(answer);
+                return Answered { answer, loose_end };
+            }
+            Ok(Err(status)) => {
+                tracing::warn!(
+                    code = ?status.code(),
+                    message = status.message(),
+                    "the ledger has not answered"
+                );
+                if status.code() == Code::InvalidArgument {
+                    let answer = Some(T::default());
+                    return Answered { answer, loose_end };
+                }
+                loose_end |= !was_not_sent(&status);
+            }
+            Err(_) => {
+                tracing::warn!("the ledger is slow to answer");
+                loose_end = true;
+            }
+        }
+        pauses.pause().await;
+    }
+    Answered {
+        answer: None,
+        loose_end,
+    }
+}
+
 /// The pace of repeated attempts.
 struct Pauses {
     deadline: Instant,
@@ -193,10 +231,10 @@ impl Pauses {
         }
     }
 
-    /// How long the next attempt may take; `None` when no time is left.
-    fn attempt(&self) -> Option<Duration> {
+    /// How long is left for another attempt; `None` when it is too short.
+    fn left(&self) -> Option<Duration> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        (left >= ATTEMPT_MIN).then(|| left.min(ATTEMPT_TIMEOUT))
+        (left >= ATTEMPT_MIN).then_some(left)
     }
 
     async fn pause(&mut self) {
@@ -222,7 +260,7 @@ fn message(posting: &Posting) -> contract::Posting {
         legs: posting
             .legs
             .iter()
-            .map(|leg| leg_message(posting, leg))
+            .map(|leg| leg_message(posting.kind, leg))
             .collect(),
         // A repeated posting must be the same to the last byte.
         effective_at: None,
@@ -230,11 +268,14 @@ fn message(posting: &Posting) -> contract::Posting {
     }
 }
 
-fn leg_message(posting: &Posting, leg: &Leg) -> contract::Leg {
-    let currency_code = posting.currency_code;
+fn leg_message(kind: PostingKind, leg: &Leg) -> contract::Leg {
+    let currency_code = leg.currency.code();
+    let is_of_user = matches!(leg.account, Account::Wallet { .. });
     let bucket = match leg.bucket {
         // A transfer may be paid with bonus money, a withdrawal and a refund may not.
-        Bucket::Available if posting.kind == PostingKind::Transfer => contract::Bucket::Spendable,
+        Bucket::Available if kind == PostingKind::Transfer && is_of_user => {
+            contract::Bucket::Spendable
+        }
         Bucket::Available => contract::Bucket::Available,
         Bucket::Held => contract::Bucket::Held,
     };
@@ -244,33 +285,31 @@ fn leg_message(posting: &Posting, leg: &Leg) -> contract::Leg {
         currency_code: currency_code.to_owned(),
         ..contract::Leg::default()
     };
+    let platform = |purpose: SystemPurpose, name: String| {
+        Some(SystemAccount {
+            purpose: purpose.into(),
+            name,
+            currency_code: currency_code.to_owned(),
+        })
+    };
     match &leg.account {
         Account::Wallet { id, required_owner } => {
             message.wallet_id = id.to_string();
-            message.required_owner_user_id = crate::contract::text(*required_owner);
+            if !canary!("posting.owner_unchecked") {
+                message.required_owner_user_id = crate::contract::text(*required_owner);
+            }
         }
         Account::Settlement(provider) => {
-            message.system = Some(SystemAccount {
-                purpose: SystemPurpose::Settlement.into(),
-                name: provider.to_string(),
-                currency_code: currency_code.to_owned(),
-            });
+            message.system = platform(SystemPurpose::Settlement, provider.to_string());
         }
         Account::Receivable(wallet) => {
-            message.system = Some(SystemAccount {
-                purpose: SystemPurpose::Receivable.into(),
-                // 32 characters, which is what a name may have.
-                name: wallet.uuid().simple().to_string(),
-                currency_code: currency_code.to_owned(),
-            });
+            // 32 characters, which is what a name may have.
+            let name = wallet.uuid().simple().to_string();
+            message.system = platform(SystemPurpose::Receivable, name);
         }
-        Account::Suspense => {
-            message.system = Some(SystemAccount {
-                purpose: SystemPurpose::Suspense.into(),
-                name: String::new(),
-                currency_code: currency_code.to_owned(),
-            });
-        }
+        Account::Fees => message.system = platform(SystemPurpose::Fees, String::new()),
+        Account::Liquidity => message.system = platform(SystemPurpose::Liquidity, String::new()),
+        Account::Suspense => message.system = platform(SystemPurpose::Suspense, String::new()),
     }
     message
 }
@@ -311,9 +350,13 @@ fn posted(applied: &PostingApplied) -> Option<Posted> {
 }
 
 fn rejection(posting: &Posting, rejected: &PostingRejected) -> Reply {
-    // Both legs of a hold are the payer's.
-    let side = match (posting.kind, rejected.leg_index) {
-        (PostingKind::Transfer | PostingKind::GiveBack | PostingKind::Deposit, 1) => Side::Payee,
+    // The last leg is the payee's; both legs of a hold are the payer's.
+    let is_last =
+        usize::try_from(rejected.leg_index).is_ok_and(|leg| leg + 1 == posting.legs.len());
+    let side = match posting.kind {
+        PostingKind::Transfer | PostingKind::GiveBack | PostingKind::Deposit if is_last => {
+            Side::Payee
+        }
         _ => Side::Payer,
     };
     let refused = |reason| Reply::Refused(Refusal { reason, side });

@@ -14,12 +14,18 @@ mod contract;
 pub mod domain;
 mod error;
 mod explain;
+mod fraud;
+mod group;
+mod intents;
 mod invariants;
 mod jobs;
 mod ledger;
+mod limits;
+mod pricing;
 mod provider;
 pub mod reconciliation;
 mod rpc;
+mod schedule;
 mod store;
 mod watch;
 mod watching;
@@ -29,7 +35,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use bursar_contracts::transaction::v1::bulk_service_server::BulkServiceServer;
 use bursar_contracts::transaction::v1::explain_service_server::ExplainServiceServer;
+use bursar_contracts::transaction::v1::fee_service_server::FeeServiceServer;
+use bursar_contracts::transaction::v1::fraud_service_server::FraudServiceServer;
+use bursar_contracts::transaction::v1::fx_service_server::FxServiceServer;
+use bursar_contracts::transaction::v1::limit_service_server::LimitServiceServer;
+use bursar_contracts::transaction::v1::quote_service_server::QuoteServiceServer;
 use bursar_contracts::transaction::v1::review_service_server::ReviewServiceServer;
+use bursar_contracts::transaction::v1::schedule_service_server::ScheduleServiceServer;
 use bursar_contracts::transaction::v1::transaction_service_server::TransactionServiceServer;
 use bursar_contracts::transaction::v1::watch_service_server::WatchServiceServer;
 use bursar_server::{Assembly, Definition, Job, Migrations, Start};
@@ -39,6 +51,7 @@ use uuid::Uuid;
 use crate::advance::Engine;
 use crate::config::Settings;
 use crate::explain::entries::{self, Entries};
+use crate::fraud::screener::Screener;
 use crate::ledger::Ledger;
 use crate::provider::Providers;
 use crate::rpc::reconciliation::Reconciling;
@@ -69,6 +82,10 @@ pub fn definition() -> Definition {
         invariants: [
             &invariants::INVARIANTS[..],
             &bulk::invariants::INVARIANTS[..],
+            &limits::INVARIANTS[..],
+            &fraud::INVARIANTS[..],
+            &schedule::invariants::INVARIANTS[..],
+            &pricing::invariants::INVARIANTS[..],
         ]
         .concat(),
         assemble: |start| Box::pin(assemble(start)),
@@ -78,21 +95,31 @@ pub fn definition() -> Definition {
 async fn assemble(start: Start) -> anyhow::Result<Assembly> {
     let settings = Settings::read(&start)?;
     let lists = rpc::reconciliation::lists(&settings.providers)?;
+    let (ledger, ledger_calls) = Ledger::new(start.channel("wallet")?);
+    let (endings, writing_ends) = advance::endings(start.pool.clone());
+    let (fraud, holder) = (Screener::default(), Uuid::now_v7());
+    let (intents, writing_intents) = intents::intents(start.pool.clone(), fraud.clone(), holder);
     let engine = Engine {
         pool: start.pool.clone(),
-        ledger: Ledger::new(start.channel("wallet")?),
+        ledger,
         providers: Providers::new(settings.providers)?,
-        holder: Uuid::now_v7(),
+        fraud,
+        intents,
+        endings,
+        holder,
     };
     let wallet = start.config.wallet_address.as_deref();
     let wallet = entries::channel(wallet.context("BURSAR_WALLET_ADDRESS is not set")?)?;
     let feed = Arc::new(feed(&start)?);
     let reconciling = Reconciling::assemble(&start, lists, engine.providers.clone())?;
+    let fraud = jobs::fraud::worker(&start, engine.fraud.clone())?;
     let (pool, shutdown) = (start.pool, start.shutdown);
+    let fraud_keeping = jobs::fraud::keep(pool.clone(), shutdown.clone());
     let recovery = jobs::recovery::run(engine.clone(), settings.recovery, shutdown.clone());
     let callbacks = jobs::callbacks::run(pool.clone(), shutdown.clone());
     let cleanup = jobs::cleanup::run(pool.clone(), shutdown.clone());
     let bulk = jobs::bulk::run(engine.clone(), settings.recovery, shutdown.clone());
+    let schedules = jobs::schedules::run(engine.clone(), settings.recovery, shutdown.clone());
     Ok(Assembly {
         http: callback::router(pool, engine.providers.clone()).merge(reconciling.http),
         routes: Some(
@@ -112,16 +139,38 @@ async fn assemble(start: Start) -> anyhow::Result<Assembly> {
                     shutdown.clone(),
                 )))
                 .add_service(reconciling.service)
+                .add_service(ScheduleServiceServer::new(rpc::schedule::ScheduleRpc::new(
+                    engine.clone(),
+                )))
+                .add_service(FraudServiceServer::new(rpc::FraudRpc::new(engine.clone())))
+                .add_service(FeeServiceServer::new(rpc::FeeRules::new(
+                    engine.pool.clone(),
+                )))
+                .add_service(FxServiceServer::new(rpc::ExchangeRates::new(
+                    engine.pool.clone(),
+                )))
+                .add_service(LimitServiceServer::new(rpc::LimitRpc::new(engine.clone())))
+                .add_service(QuoteServiceServer::new(rpc::Quotes::new(
+                    engine.pool.clone(),
+                    engine.ledger.clone(),
+                    settings.quotes,
+                )))
                 .add_service(TransactionServiceServer::new(rpc::Rpc::new(engine))),
         ),
         jobs: vec![
+            Job::new("ledger calls", ledger_calls),
+            Job::new("intents", writing_intents),
+            Job::new("endings", writing_ends),
             Job::new("recovery", recovery),
             Job::new("bulk", bulk),
+            Job::new("schedules", schedules),
             Job::new("watching", feed.run(shutdown)),
             Job::new("callbacks", callbacks),
             Job::new("cleanup", cleanup),
+            Job::new("fraud keeping", fraud_keeping),
         ]
         .into_iter()
+        .chain(fraud)
         .chain(reconciling.jobs)
         .collect(),
     })

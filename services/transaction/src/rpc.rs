@@ -10,16 +10,23 @@ mod create_transfer;
 mod create_withdrawal;
 mod creation;
 mod explain;
+mod fee_rules;
+mod fraud;
+mod fx;
 mod get_transaction;
+mod limits;
 mod list_transactions;
+mod once;
+mod quotes;
 pub(crate) mod reconciliation;
 mod refund;
 mod review_list;
 mod review_resolution;
 mod review_service;
+pub(crate) mod schedule;
 mod watch_account;
 
-use bursar_aip::id::WalletId;
+use bursar_aip::id::{QuoteId, WalletId};
 use bursar_contracts::transaction::v1::transaction_service_server::TransactionService;
 use bursar_contracts::transaction::v1::{
     CreateDepositRequest, CreateDepositResponse, CreateRefundRequest, CreateRefundResponse,
@@ -32,6 +39,7 @@ use bursar_money::{Currency, PositiveMoney};
 use tonic::{Request, Response, Status};
 
 use crate::advance::Engine;
+use crate::contract;
 use crate::domain::ProviderName;
 use crate::error::Error;
 use crate::provider::Wanted;
@@ -39,6 +47,11 @@ use crate::watch;
 
 pub(crate) use bulk::BulkRpc;
 pub(crate) use explain::ExplainRpc;
+pub(crate) use fee_rules::FeeRules;
+pub(crate) use fraud::FraudRpc;
+pub(crate) use fx::ExchangeRates;
+pub(crate) use limits::LimitRpc;
+pub(crate) use quotes::Quotes;
 pub(crate) use review_service::Reviews;
 pub(crate) use watch_account::WatchRpc;
 
@@ -111,6 +124,12 @@ fn amount(message: Option<&MoneyMessage>) -> Result<PositiveMoney, Error> {
 
 fn wallet_id(text: &str, field: &'static str) -> Result<WalletId, Error> {
     text.parse().map_err(|_| Error::FieldInvalid { field })
+}
+
+/// The quote that a request names, if it names one.
+fn quote_id(text: &str) -> Result<Option<QuoteId>, Error> {
+    let field = "quote_id";
+    contract::quote_id(text).ok_or(Error::FieldInvalid { field })
 }
 
 /// The provider of a request: the one that it names, which must be configured

@@ -5,7 +5,9 @@
 //! claims a key first inserts new rows only, so it waits for nobody behind the
 //! key. One that records a refund locks the original's row before the key; a
 //! refund's own row comes before its original's, and no original is a refund, so
-//! nobody waits in a circle. READ COMMITTED is assumed.
+//! nobody waits in a circle. A quote is locked behind the key of the transaction that
+//! uses it, and what comes after is new rows only, but for those of `limit_usage`: these
+//! come last of all (see [`limits`]). READ COMMITTED is assumed.
 
 pub(crate) mod bulk;
 pub(crate) mod bulk_checks;
@@ -14,8 +16,15 @@ pub(crate) mod callbacks;
 pub(crate) mod checks;
 pub(crate) mod events;
 pub(crate) mod explain;
+pub(crate) mod fees;
+pub(crate) mod fraud;
+pub(crate) mod limits;
 pub(crate) mod lists;
+mod prices;
+pub(crate) mod quotes;
+pub(crate) mod rates;
 pub(crate) mod reconciliation;
+pub(crate) mod schedules;
 pub(crate) mod transactions;
 pub(crate) mod watch_owners;
 

@@ -7,6 +7,7 @@ use metrics::{Gauge, counter, gauge, histogram};
 use time::OffsetDateTime;
 
 use crate::domain::{Asked, Looked, ProviderName, State, Transaction};
+use crate::fraud::{Screening, Stage};
 use crate::provider::{Direction, Phase, Unavailable};
 use crate::store::checks::Count;
 
@@ -151,6 +152,48 @@ pub(crate) fn routed(direction: Direction, chosen: Result<&ProviderName, Unavail
         ),
     }
     .increment(1);
+}
+
+/// Fraud rules have looked at a transaction. A tenant has at most a hundred of them.
+pub(crate) fn screened(stage: Stage, screening: &Screening) {
+    if screening.variables.is_none() {
+        return;
+    }
+    counter!(
+        "bursar_fraud_screenings_total",
+        "stage" => stage.name(),
+        "verdict" => screening.verdict.name()
+    )
+    .increment(1);
+    for finding in &screening.findings {
+        let name = if finding.is_error {
+            "bursar_fraud_rule_errors_total"
+        } else {
+            "bursar_fraud_rule_matches_total"
+        };
+        counter!(
+            name,
+            "rule" => finding.rule.name.clone(),
+            "mode" => finding.rule.mode.name()
+        )
+        .increment(1);
+    }
+}
+
+/// A person has decided a fraud case.
+pub(crate) fn fraud_case_decided(is_approved: bool) {
+    let decision = if is_approved { "APPROVE" } else { "REJECT" };
+    counter!("bursar_fraud_cases_decided_total", "decision" => decision).increment(1);
+}
+
+/// How many fraud cases wait for a person, and since when the oldest does.
+pub(crate) fn fraud_cases(open: i64, oldest: Option<OffsetDateTime>, now: OffsetDateTime) {
+    let open = u32::try_from(open).unwrap_or(u32::MAX);
+    gauge!("bursar_fraud_cases_open").set(open);
+    let age = oldest.map_or(Duration::ZERO, |since| {
+        Duration::try_from(now - since).unwrap_or(Duration::ZERO)
+    });
+    gauge!("bursar_fraud_cases_oldest_age_seconds").set(age.as_secs_f64());
 }
 
 /// What is under way, by state, and how old the oldest unknown outcome is.

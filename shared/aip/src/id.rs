@@ -42,10 +42,22 @@ pub type GrantId = Id<Grant>;
 pub type ProviderAccountId = Id<ProviderAccount>;
 /// The id of a bulk transfer.
 pub type BulkTransferId = Id<BulkTransfer>;
+/// The id of a schedule.
+pub type ScheduleId = Id<Schedule>;
+/// The id of a limit rule.
+pub type LimitRuleId = Id<LimitRule>;
 /// The id of a settlement file.
 pub type SettlementFileId = Id<SettlementFile>;
 /// The id of a break between a provider's books and ours.
 pub type BreakId = Id<Break>;
+/// The id of a case of fraud screening.
+pub type FraudCaseId = Id<FraudCase>;
+/// The id of a fee rule.
+pub type FeeRuleId = Id<FeeRule>;
+/// The id of an exchange rate.
+pub type ExchangeRateId = Id<ExchangeRate>;
+/// The id of a quote.
+pub type QuoteId = Id<Quote>;
 
 /// What an id names. The types that implement it have no values.
 pub trait Kind: Copy + fmt::Debug + Ord + Hash + Send + Sync + 'static {
@@ -133,6 +145,22 @@ impl Kind for BulkTransfer {
     const PREFIX: &'static str = "blk_";
 }
 
+/// Names schedules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Schedule {}
+
+impl Kind for Schedule {
+    const PREFIX: &'static str = "sch_";
+}
+
+/// Names limit rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LimitRule {}
+
+impl Kind for LimitRule {
+    const PREFIX: &'static str = "lim_";
+}
+
 /// Names settlement files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SettlementFile {}
@@ -147,6 +175,38 @@ pub enum Break {}
 
 impl Kind for Break {
     const PREFIX: &'static str = "brk_";
+}
+
+/// Names cases of fraud screening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FraudCase {}
+
+impl Kind for FraudCase {
+    const PREFIX: &'static str = "fcs_";
+}
+
+/// Names fee rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FeeRule {}
+
+impl Kind for FeeRule {
+    const PREFIX: &'static str = "fee_";
+}
+
+/// Names exchange rates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ExchangeRate {}
+
+impl Kind for ExchangeRate {
+    const PREFIX: &'static str = "fxr_";
+}
+
+/// Names quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Quote {}
+
+impl Kind for Quote {
+    const PREFIX: &'static str = "qte_";
 }
 
 /// The id of a `K`. Ids order as their UUIDs do, which is also how PostgreSQL

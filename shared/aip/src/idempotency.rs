@@ -37,7 +37,7 @@ use tonic::{Code, Status};
 
 use crate::id::TenantId;
 pub use answer::{Answer, REPLAYED};
-pub use batch::{Answered, answer_all};
+pub use batch::{Answered, Claiming, answer_all, claim_all, complete_all};
 pub use key::{HEADER, Key, KeyInvalid};
 pub use store::{Claim, claim, complete, delete_expired, release};
 

@@ -25,6 +25,8 @@ pub struct Caller {
     pub session: Option<SessionId>,
     /// The tenant that the caller belongs to.
     pub tenant: TenantId,
+    /// How far the user's identity is verified; 0 when it is not, and for services.
+    pub tier: u8,
     /// The names of the caller's roles.
     pub roles: Vec<String>,
     /// What the caller may do.
@@ -42,6 +44,7 @@ impl Caller {
             subject: Subject::Anonymous,
             session: None,
             tenant: TenantId::default(),
+            tier: 0,
             roles: Vec::new(),
             grants: Grants::default(),
             on_behalf_of: None,

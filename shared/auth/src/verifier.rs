@@ -260,9 +260,14 @@ fn caller_of(claims: Claims, token: &str) -> Result<Caller, VerifyError> {
         .map(|sid| sid.parse::<SessionId>())
         .transpose()
         .map_err(|_| VerifyError::Invalid)?;
+    let tier = match subject {
+        Subject::User(_) => claims.tier,
+        Subject::Anonymous | Subject::Service(_) => 0,
+    };
     Ok(Caller {
         subject,
         session,
+        tier,
         tenant: claims
             .tenant
             .parse::<TenantId>()

@@ -109,6 +109,27 @@ async fn a_true_token_names_its_caller() {
     }
 }
 
+/// A user's tier is the token's; a service account has none, whatever its token says.
+#[tokio::test]
+async fn only_users_have_a_tier() {
+    let key = SigningKey::from_bytes(&[1; 32]);
+    let verifier = verifier(&[("k1", &key)]);
+    let of_user = Claims {
+        tier: 2,
+        ..claims(UserId::generate(), &[])
+    };
+    let of_service = Claims {
+        sub: "svc_transaction".to_owned(),
+        kind: TokenKind::Service,
+        ..of_user.clone()
+    };
+    for (claims, tier) in [(of_user, 2), (of_service, 0)] {
+        let token = sign(&header("k1"), &claims, &key);
+        let caller = verifier.verify(&token, now()).await;
+        assert_eq!(caller.expect("the token is true").tier, tier);
+    }
+}
+
 /// Every known way to forge or misuse a token is refused.
 #[tokio::test]
 async fn forged_and_misused_tokens_are_refused() {

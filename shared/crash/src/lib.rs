@@ -25,15 +25,23 @@
 //! A name is `<part>.<step>` in lower case and belongs to one place in the code.
 //! Each program's tests keep the list of its points and compare it with the
 //! sources, so that no point is left without a kill.
+//!
+//! The same feature has the canaries: [`canary!`] is true where a rule is to be
+//! broken on purpose, to see that a test notices. `BURSAR_CANARY=<name>` names the
+//! one rule that this process breaks. Names have the same form as those of points.
 
 #[cfg(all(feature = "crash-points", not(debug_assertions)))]
 compile_error!("crash points are for tests: a release is built without the feature `crash-points`");
 
 #[cfg(feature = "crash-points")]
+mod canary;
+#[cfg(feature = "crash-points")]
 mod plan;
 #[cfg(feature = "crash-points")]
 mod process;
 
+#[cfg(feature = "crash-points")]
+pub use canary::{CANARY_VARIABLE, is_broken};
 #[cfg(feature = "crash-points")]
 pub use plan::{Action, InvalidPlan, Plan};
 #[cfg(feature = "crash-points")]
@@ -53,4 +61,22 @@ macro_rules! crash_point {
 #[macro_export]
 macro_rules! crash_point {
     ($name:literal) => {};
+}
+
+/// Whether this process breaks the rule of that name; see the crate's documentation.
+#[cfg(feature = "crash-points")]
+#[macro_export]
+macro_rules! canary {
+    ($name:literal) => {
+        $crate::is_broken($name)
+    };
+}
+
+/// Whether this process breaks the rule of that name: this build breaks none.
+#[cfg(not(feature = "crash-points"))]
+#[macro_export]
+macro_rules! canary {
+    ($name:literal) => {
+        false
+    };
 }

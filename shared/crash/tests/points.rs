@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use bursar_crash::{LOG_VARIABLE, PLAN_VARIABLE, crash_point};
+use bursar_crash::{CANARY_VARIABLE, LOG_VARIABLE, PLAN_VARIABLE, canary, crash_point};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -21,6 +21,7 @@ fn body() {
     };
     for turn in 1..=3 {
         crash_point!("test.before");
+        let turn = if canary!("test.broken") { -turn } else { turn };
         fs::write(&output, format!("{turn}")).unwrap();
         crash_point!("test.after");
     }
@@ -48,18 +49,36 @@ impl Drop for Directory {
 }
 
 fn start(directory: &Path, plan: Option<&str>) -> Child {
+    let mut command = prepare(directory);
+    if let Some(plan) = plan {
+        command.env(PLAN_VARIABLE, plan);
+    }
+    command.spawn().expect("it starts")
+}
+
+fn prepare(directory: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("a program"));
     command
         .args(["--exact", "body"])
         .env(OUTPUT, directory.join("output"))
         .env(LOG_VARIABLE, directory.join("log"))
         .env_remove(PLAN_VARIABLE)
+        .env_remove(CANARY_VARIABLE)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    if let Some(plan) = plan {
-        command.env(PLAN_VARIABLE, plan);
+    command
+}
+
+/// A rule is broken in the process whose environment names it, and in no other.
+#[test]
+fn a_rule_is_broken_by_name() {
+    for (canary, turns) in [("test.broken", "-3"), ("test.other", "3"), ("", "3")] {
+        let directory = Directory::new();
+        let mut command = prepare(&directory.0);
+        let status = command.env(CANARY_VARIABLE, canary).status().unwrap();
+        assert!(status.success());
+        assert_eq!(directory.read("output"), turns, "{canary}");
     }
-    command.spawn().expect("it starts")
 }
 
 /// Without a plan nothing happens but that the points are noted, once each.

@@ -1,4 +1,4 @@
-//! Points are not for releases.
+//! Points and canaries are not for releases.
 
 use std::fs;
 use std::path::Path;
@@ -38,21 +38,26 @@ fn a_release_with_points_is_refused() {
     assert_eq!(compile(&release), "");
 }
 
-/// Without the feature a point is nothing, not even an unknown name's error.
+/// Without the feature a point is nothing, not even an unknown name's error, and no
+/// rule is broken.
 #[cfg(not(feature = "crash-points"))]
 #[test]
-fn a_point_is_nothing_without_the_feature() {
+fn nothing_is_left_without_the_feature() {
     bursar_crash::crash_point!("test.before");
+    assert!(!bursar_crash::canary!("test.broken"));
 }
 
-/// A program with a point that is built as releases are built, without the feature,
-/// has not even the point's name in it.
+/// A program with a point and a canary that is built as releases are built, without
+/// the feature, has neither's name in it, and does not look for the broken rule's.
 #[test]
-fn a_release_has_no_trace_of_a_point() {
+fn a_release_has_no_trace_of_either() {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("released");
     fs::create_dir_all(&directory).expect("a directory is made");
     let source = directory.join("released.rs");
-    let program = "fn main() { bursar_crash::crash_point!(\"test.leaves_a_trace\"); }";
+    let program = "fn main() {
+        bursar_crash::crash_point!(\"test.leaves_a_trace\");
+        if bursar_crash::canary!(\"test.leaves_a_feather\") { println!(\"it sang\"); }
+    }";
     fs::write(&source, program).expect("a program is written");
     let library = directory.join("libbursar_crash.rlib");
     let linked = format!("bursar_crash={}", library.display());
@@ -64,8 +69,15 @@ fn a_release_has_no_trace_of_a_point() {
     );
     rustc(&directory, &["--extern", &linked], &source);
     let built = fs::read(directory.join("released")).expect("the program is built");
-    let name = b"leaves_a_trace";
-    assert!(!built.windows(name.len()).any(|bytes| bytes == name));
+    for trace in [
+        "leaves_a_trace",
+        "leaves_a_feather",
+        "it sang",
+        "BURSAR_CANARY",
+    ] {
+        let trace = trace.as_bytes();
+        assert!(!built.windows(trace.len()).any(|bytes| bytes == trace));
+    }
 }
 
 /// Compiles something as in a release.

@@ -9,10 +9,12 @@
 //! - [`mesh`] is a mesh as a test holds it;
 //! - [`bench`] measures how fast it is;
 //! - [`demo`] and [`verify`] show and prove that it works;
+//! - [`canaries`] breaks rules on purpose, to see that the tests notice;
 //! - [`directions`] checks who may use whom;
 //! - [`commands`] are what people ask for.
 
 pub mod bench;
+pub mod canaries;
 pub mod checkout;
 pub mod commands;
 pub mod demo;

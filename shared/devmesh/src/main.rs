@@ -17,7 +17,7 @@ use bursar_devmesh::commands::up::{DEFAULT_GATEWAY_PORT, Progress, UpOptions, up
 use bursar_devmesh::home::Home;
 use bursar_devmesh::intent::{Intent, Scope};
 use bursar_devmesh::process::launch::{EXIT_ALREADY_RUNNING, Launch, launch};
-use bursar_devmesh::{bench, demo, directions, guardian, supervisor, verify};
+use bursar_devmesh::{bench, canaries, demo, directions, guardian, supervisor, verify};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The local mesh of Bursar: four services, their databases and the gateway.
@@ -106,6 +106,15 @@ enum Command {
     },
     /// Measure the ledger and transfers against a reference; see `BENCH_*` in the README.
     Bench,
+    /// Break rules on purpose, one after another, and see that a test notices.
+    Canaries {
+        /// Only those whose names start so.
+        #[arg(long, env = "CANARIES", default_value = "")]
+        only: String,
+        /// What Cargo builds the tests with, after `--`.
+        #[arg(last = true, required = true)]
+        build: Vec<String>,
+    },
     /// Check who uses whom: services, shared crates, layers.
     Directions,
     /// Write the offline data of the checked queries.
@@ -257,6 +266,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             let settings = bench::Settings::from_environment()?;
             runtime()?.block_on(bench::run(&settings, &mut io::stdout()))?;
         }
+        Command::Canaries { only, build } => return run_canaries(&only, &build),
         Command::Directions => return run_directions(),
         Command::SqlxPrepare { crates, check } => return run_sqlx_prepare(&crates, check),
         Command::Supervise { home } => {
@@ -336,6 +346,20 @@ fn show(progress: &Progress) {
     };
     // Nobody may be listening any more; the mesh comes up all the same.
     let _ = say(&line);
+}
+
+fn run_canaries(only: &str, build: &[String]) -> anyhow::Result<ExitCode> {
+    let tally = runtime()?.block_on(canaries::run(only, build, say))?;
+    say(&format!(
+        "canaries: {} passed, {} failed",
+        tally.passed, tally.failed
+    ))?;
+    // A name that fits none is a mistake, not a success.
+    Ok(if tally.failed == 0 && tally.passed > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn run_directions() -> anyhow::Result<ExitCode> {

@@ -29,7 +29,7 @@ mod telemetry;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-pub use bursar_crash::crash_point;
+pub use bursar_crash::{canary, crash_point};
 pub use cli::{ExtraCommand, Extras, main, main_with};
 pub use config::{Config, Environment};
 pub use context::Context;

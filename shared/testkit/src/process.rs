@@ -24,6 +24,9 @@ use crate::wait::{PATIENCE, eventually};
 /// How many of its last lines are kept for the message of a failed test.
 const MAX_LINES: usize = 200;
 
+/// The rule that is broken on purpose, if one is, is broken in the process as well.
+const CANARY: &str = "BURSAR_CANARY";
+
 /// A running program of ours. Killed when it is dropped, and when the test's
 /// process is gone.
 pub struct TestProcess {
@@ -53,6 +56,7 @@ impl TestProcess {
         let mut child = Command::new(program.as_ref())
             .env_clear()
             .envs(variables(service, database, tokens, overrides))
+            .envs(std::env::var_os(CANARY).map(|name| (CANARY, name)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -28,7 +28,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 /// What every user may do.
-const USER_GRANTS: [&str; 15] = [
+const USER_GRANTS: [&str; 18] = [
     "user:read:own",
     "session:*:own",
     "wallet:*:own",
@@ -41,12 +41,15 @@ const USER_GRANTS: [&str; 15] = [
     "withdrawal:*:own",
     "transaction:*:own",
     "refund:*:own",
+    "quote:*:own",
+    "schedule:*:own",
+    "limit:read:own",
     "bulk_transfer:*:own",
     "ticket:create:own",
     "ticket:read:own",
 ];
 /// What an admin may do besides.
-const ADMIN_GRANTS: [&str; 14] = [
+const ADMIN_GRANTS: [&str; 19] = [
     "*:read:any",
     "ticket:*:any",
     "audit:*:any",
@@ -58,6 +61,11 @@ const ADMIN_GRANTS: [&str; 14] = [
     "bonus_campaign:*:any",
     "ledger:*:any",
     "refund:*:any",
+    "fee:*:any",
+    "fx:*:any",
+    "limit:*:any",
+    "fraud:*:any",
+    "schedule:*:any",
     "transaction:explain:any",
     "review:*:any",
     "reconciliation:*:any",

@@ -11,6 +11,7 @@ use bursar_contracts::transaction::v1::{
     self as contract, CreateDepositResponse, CreateRefundResponse, CreateTransferResponse,
     CreateWithdrawalResponse,
 };
+use bursar_server::canary;
 use prost::Message;
 use tonic::Status;
 
@@ -84,6 +85,9 @@ impl Freeze {
     /// The answer to keep about a transaction where it rests; `None` while
     /// there is none.
     pub(crate) fn answer(&self, stored: &Stored) -> Option<Answer> {
+        if canary!("answer.not_kept") {
+            return None;
+        }
         match stored.transaction.movement.kind() {
             MovementKind::Transfer => keep::<CreateTransferResponse>(stored),
             MovementKind::Deposit => keep::<CreateDepositResponse>(stored),

@@ -11,7 +11,9 @@ use bursar_status::StatusBuilder;
 use thiserror::Error;
 use tonic::{Code, Status};
 
+use crate::domain::limit::Exceeded;
 use crate::domain::{Failure, StepError};
+use crate::limits::{self, LimitError};
 
 /// When to try again after something did not answer.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -54,6 +56,21 @@ pub(crate) enum Error {
         /// The index of each refused transfer, and why.
         refused: Vec<(i32, Failure)>,
     },
+    /// A transfer of an atomic bulk transfer would exceed a limit, so nothing was
+    /// recorded. Kept for the key's duplicates.
+    #[error("transfers[{position}]: {exceeded}")]
+    LimitExceeded {
+        /// The transfer's index.
+        position: usize,
+        /// The limit.
+        exceeded: Box<Exceeded>,
+    },
+    /// Fraud screening refused it, or could not be done.
+    #[error(transparent)]
+    Screening(#[from] crate::error::Error),
+    /// The limits are not known.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// No such bulk transfer, or not the caller's.
     #[error("no such bulk transfer")]
     NotFound,
@@ -124,6 +141,11 @@ impl From<Error> for Status {
                     },
                 )
                 .into(),
+            Error::LimitExceeded { position, exceeded } => limits::told(&exceeded)
+                .metadata("position", position.to_string())
+                .into(),
+            Error::Limit(error) => error.into(),
+            Error::Screening(error) => error.into(),
             Error::NotFound => {
                 StatusBuilder::new(Code::NotFound, ErrorReason::BulkTransferNotFound, message)
                     .into()

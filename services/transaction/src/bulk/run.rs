@@ -19,6 +19,7 @@ use super::{Bulk, Item, ItemResult, Mode, answer};
 use crate::advance::{Engine, Freeze};
 use crate::domain::{Command, Event, Input, Note, Posting, Refusal, Terms, Transaction, step};
 use crate::ledger::{BatchReply, Together};
+use crate::limits;
 use crate::store::bulk_checks::{self, Lease};
 use crate::store::events::{self, Told};
 use crate::store::transactions::Stored;
@@ -164,8 +165,8 @@ impl Engine {
     /// Commits what an answer changes, and the caller's answer with the last of it.
     async fn commit(&self, run: &mut BulkRun, change: Change) -> Result<(), Error> {
         if let Err(error) = self.try_commit(run, &change).await {
-            // The caller's key was deleted meanwhile: nobody can ask for its
-            // answer any more, and the outcome counts all the same.
+            // The caller's key was answered or deleted meanwhile. The outcome counts all
+            // the same.
             if !matches!(error, Error::Database(sqlx::Error::RowNotFound)) || run.freeze.is_none() {
                 return Err(error);
             }
@@ -201,6 +202,11 @@ impl Engine {
                 idempotency::complete(&mut database, &freeze.scope(), &answer).await?;
             }
         }
+        limits::release(
+            &mut database,
+            change.told.iter().map(|(stored, _)| &stored.transaction),
+        )
+        .await?;
         database.commit().await?;
         Ok(())
     }

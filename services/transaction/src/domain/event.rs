@@ -4,7 +4,7 @@ use bursar_aip::id::{HoldId, UserId};
 use bursar_money::PositiveMoney;
 use time::OffsetDateTime;
 
-use super::{Failure, Movement, ProviderName, Resolution};
+use super::{Failure, Movement, Price, ProviderName, Resolution};
 
 /// The first event of every transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Initiated {
     pub movement: Movement,
     /// How much it moves.
     pub amount: PositiveMoney,
+    /// What that costs, and what the money becomes on its way.
+    pub price: Price,
     /// The user who asked for it.
     pub initiator: UserId,
 }

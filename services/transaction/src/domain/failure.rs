@@ -1,5 +1,7 @@
 //! Why the ledger refuses a posting and why a transaction fails.
 
+use super::limit::{Exceeded, LimitKind};
+
 /// Whose wallet a refusal is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -70,6 +72,10 @@ pub enum FailureReason {
     ProviderNeverReceived,
     /// An operator found that the money has not moved.
     ResolvedAsFailed,
+    /// The user may not move so much, or so often.
+    LimitExceeded(LimitKind),
+    /// A person rejected what fraud screening had stopped.
+    FraudRejected,
 }
 
 /// What makes it final that a barred posting never happens.
@@ -197,6 +203,8 @@ impl FailureReason {
             Self::ProviderDeclined => "PROVIDER_DECLINED",
             Self::ProviderNeverReceived => "PROVIDER_NEVER_RECEIVED",
             Self::ResolvedAsFailed => "RESOLVED_AS_FAILED",
+            Self::LimitExceeded(kind) => kind.name(),
+            Self::FraudRejected => "FRAUD_REJECTED",
         }
     }
 
@@ -209,7 +217,9 @@ impl FailureReason {
                 Self::ProviderDeclined,
                 Self::ProviderNeverReceived,
                 Self::ResolvedAsFailed,
+                Self::FraudRejected,
             ])
+            .chain(LimitKind::ALL.map(Self::LimitExceeded))
             .find(|reason| reason.name() == name)
     }
 }
@@ -228,6 +238,22 @@ impl Failure {
         Self {
             reason: FailureReason::ProviderNeverReceived,
             message: "the payment provider never received the request".to_owned(),
+        }
+    }
+
+    /// A person rejected it.
+    pub fn rejected() -> Self {
+        Self {
+            reason: FailureReason::FraudRejected,
+            message: "the transaction was not approved".to_owned(),
+        }
+    }
+
+    /// A limit of the user's would be exceeded.
+    pub fn limited(exceeded: &Exceeded) -> Self {
+        Self {
+            reason: FailureReason::LimitExceeded(exceeded.kind),
+            message: exceeded.to_string(),
         }
     }
 
@@ -262,11 +288,16 @@ mod tests {
             Failure::declined(),
             Failure::never_received(),
             Failure::resolved(),
+            Failure::rejected(),
         ] {
             assert_eq!(
                 FailureReason::parse(failure.reason.name()),
                 Some(failure.reason)
             );
+        }
+        for kind in LimitKind::ALL {
+            let reason = FailureReason::LimitExceeded(kind);
+            assert_eq!(FailureReason::parse(reason.name()), Some(reason));
         }
         assert_eq!(Refusal::decode("INSUFFICIENT_FUNDS"), None);
         assert_eq!(FailureReason::parse("SAME_WALLET"), None);

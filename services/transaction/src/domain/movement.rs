@@ -156,6 +156,14 @@ impl Movement {
 }
 
 impl MovementKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [
+        Self::Transfer,
+        Self::Deposit,
+        Self::Withdrawal,
+        Self::Refund,
+    ];
+
     /// The name in the database, in metrics and in logs.
     pub fn name(self) -> &'static str {
         match self {
@@ -168,14 +176,7 @@ impl MovementKind {
 
     /// The kind of that name.
     pub fn parse(name: &str) -> Option<Self> {
-        [
-            Self::Transfer,
-            Self::Deposit,
-            Self::Withdrawal,
-            Self::Refund,
-        ]
-        .into_iter()
-        .find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 

@@ -2,6 +2,7 @@
 //! that is the same for every attempt, so that repeating it has no effect.
 
 use bursar_aip::id::{HoldId, TransactionId, UserId, WalletId};
+use bursar_money::Currency;
 use uuid::Uuid;
 
 use super::{Back, Movement, ProviderName, Transaction};
@@ -50,6 +51,10 @@ pub enum Account {
     Settlement(ProviderName),
     /// What the owner of a user's wallet owes the platform.
     Receivable(WalletId),
+    /// The fees that the platform has taken.
+    Fees,
+    /// What the platform has taken or given of a currency in exchange for another.
+    Liquidity,
     /// The platform's wallet for money without a place; used by bars only,
     /// which leave it as it was.
     Suspense,
@@ -64,6 +69,8 @@ pub struct Leg {
     pub bucket: Bucket,
     /// The change in minor units, never 0.
     pub amount_minor: i64,
+    /// The currency.
+    pub currency: Currency,
 }
 
 /// What a posting does to a hold.
@@ -95,9 +102,8 @@ pub struct Posting {
     pub kind: PostingKind,
     /// The transaction it belongs to.
     pub transaction: TransactionId,
-    /// The ISO 4217 code of all legs.
-    pub currency_code: &'static str,
-    /// The sides the money leaves, then the side it reaches.
+    /// The sides the money leaves, then what becomes of it on its way, and last the
+    /// side it reaches.
     pub legs: Vec<Leg>,
     /// The hold it opens or ends.
     pub hold: Option<Hold>,
@@ -129,18 +135,18 @@ impl Transaction {
         }
     }
 
-    /// Sets aside what the wallet pays. Each share has an id of its own: the
+    /// Sets aside what the wallet pays, the fee included. Each share has an id of its own: the
     /// posting of the one before it must not be taken for this one.
     fn place(&self, from: WalletId, owner: UserId) -> Option<Posting> {
         let id = match self.shares() {
             0 => self.derived_id("place"),
             number => self.derived_id(&format!("place/{number}")),
         };
-        let pays = self.wallet_pays();
-        (pays > 0).then(|| Posting {
+        let held = self.set_aside();
+        (held > 0).then(|| Posting {
             legs: vec![
-                leg(owned(from, owner), -pays),
-                leg(any(from, Bucket::Held), pays),
+                self.leg(owned(from, owner), -held),
+                self.leg(any(from, Bucket::Held), held),
             ],
             ..self.on_hold(id, PostingKind::Place, HoldAction::Place)
         })
@@ -164,19 +170,26 @@ impl Transaction {
         }
     }
 
-    /// The provider has the money: from what was set aside, and what the wallet
-    /// did not have, from the claim on its owner.
+    /// What is set aside in the wallet for what goes to a provider, in minor units.
+    fn set_aside(&self) -> i64 {
+        // Only a withdrawal has a fee, and then the wallet pays all.
+        self.wallet_pays() + self.price.added_minor()
+    }
+
+    /// The provider has the money and the platform its fee: from what was set
+    /// aside, and what the wallet did not have, from the claim on its owner.
     fn pay_out(&self, from: WalletId, provider: &ProviderName) -> Posting {
-        let (pays, receivable) = (self.wallet_pays(), self.receivable());
+        let (held, receivable) = (self.set_aside(), self.receivable());
         let mut legs = Vec::with_capacity(3);
-        if pays > 0 {
-            legs.push(leg(any(from, Bucket::Held), -pays));
+        if held > 0 {
+            legs.push(self.leg(any(from, Bucket::Held), -held));
         }
         if receivable > 0 {
             let claim = (Account::Receivable(from), Bucket::Available);
-            legs.push(leg(claim, -receivable));
+            legs.push(self.leg(claim, -receivable));
         }
-        legs.push(leg(settlement(provider), self.amount.minor()));
+        legs.extend(self.fee_leg());
+        legs.push(self.leg(settlement(provider), self.amount.minor()));
         let id = self.derived_id("capture");
         if self.hold.is_some() {
             Posting {
@@ -195,11 +208,11 @@ impl Transaction {
     pub(super) fn release_posting(&self) -> Option<Posting> {
         self.hold?;
         let from = self.movement.from_wallet()?;
-        let pays = self.wallet_pays();
+        let held = self.set_aside();
         Some(Posting {
             legs: vec![
-                leg(any(from, Bucket::Held), -pays),
-                leg(any(from, Bucket::Available), pays),
+                self.leg(any(from, Bucket::Held), -held),
+                self.leg(any(from, Bucket::Available), held),
             ],
             ..self.on_hold(self.derived_id("void"), PostingKind::Void, HoldAction::Void)
         })
@@ -211,13 +224,14 @@ impl Transaction {
         let suspense = || (Account::Suspense, Bucket::Available);
         Some(Posting {
             kind: PostingKind::Bar,
-            legs: vec![leg(suspense(), 1), leg(suspense(), -1)],
+            legs: vec![self.leg(suspense(), 1), self.leg(suspense(), -1)],
             hold: None,
             ..barred
         })
     }
 
-    /// The whole amount from one side to the other.
+    /// The whole amount from one side to the other: on its way the fee goes to the
+    /// platform, and the rest through its liquidity where it changes the currency.
     fn posting(
         &self,
         id: Uuid,
@@ -225,12 +239,35 @@ impl Transaction {
         payer: (Account, Bucket),
         payee: (Account, Bucket),
     ) -> Posting {
-        let amount_minor = self.amount.minor();
+        let (debited, credited) = (
+            self.price.debited(self.amount),
+            self.price.credited(self.amount),
+        );
+        // A positive amount always has its negative.
+        let mut legs = vec![self.leg(payer, -debited.minor())];
+        legs.extend(self.fee_leg());
+        if credited.currency() != debited.currency() {
+            let liquidity = || (Account::Liquidity, Bucket::Available);
+            let given = debited.minor() - self.price.fee_minor();
+            legs.push(self.leg(liquidity(), given));
+            legs.push(leg(liquidity(), -credited.minor(), credited.currency()));
+        }
+        legs.push(leg(payee, credited.minor(), credited.currency()));
         Posting {
-            // A positive amount always has its negative.
-            legs: vec![leg(payer, -amount_minor), leg(payee, amount_minor)],
+            legs,
             ..self.empty(id, kind)
         }
+    }
+
+    /// What the platform gets of it, if it gets anything.
+    fn fee_leg(&self) -> Option<Leg> {
+        let fee = self.price.fee_minor();
+        (fee > 0).then(|| self.leg((Account::Fees, Bucket::Available), fee))
+    }
+
+    /// A leg in the currency of the amount.
+    fn leg(&self, side: (Account, Bucket), amount_minor: i64) -> Leg {
+        leg(side, amount_minor, self.amount.currency())
     }
 
     fn on_hold(&self, id: Uuid, kind: PostingKind, action: HoldAction) -> Posting {
@@ -250,18 +287,18 @@ impl Transaction {
             id,
             kind,
             transaction: self.id,
-            currency_code: self.amount.currency().code(),
             legs: Vec::new(),
             hold: None,
         }
     }
 }
 
-fn leg((account, bucket): (Account, Bucket), amount_minor: i64) -> Leg {
+fn leg((account, bucket): (Account, Bucket), amount_minor: i64, currency: Currency) -> Leg {
     Leg {
         account,
         bucket,
         amount_minor,
+        currency,
     }
 }
 

@@ -4,7 +4,11 @@
 //! |---|---|---|---|
 //! | transfer | who received it; operators | from the receiver's wallet to the sender's, one posting | FAILED |
 //! | deposit  | operators | from the wallet by the provider that took it in | the platform pays the rest |
-//! | withdrawal, refund | nobody | | |
+//! | withdrawal, refund, transfer between currencies | nobody | | |
+//!
+//! A refund gives back of the amount. What the original cost is not given back,
+//! whoever bore it: of a fee that the recipient bore, the recipient's wallet gives
+//! back what it never got.
 //!
 //! **Never more than the original.** The original's row has a reserve: the sum of
 //! its refunds that have not failed. The reserve grows under a lock of that row
@@ -64,6 +68,11 @@ pub enum RefundError {
     /// It is no transfer and no deposit.
     #[error("only transfers and deposits can be refunded")]
     NotRefundable,
+    /// It has changed its currency, and at another rate it would not come back.
+    #[error(
+        "a transfer between currencies cannot be refunded; the money can be sent back by another transfer"
+    )]
+    Converted,
     /// It has not come to its good end.
     #[error("the transaction is not completed")]
     NotCompleted,
@@ -122,6 +131,9 @@ pub fn plan(
     };
     if !may_ask {
         return Err(RefundError::NotPermitted);
+    }
+    if original.price.conversion.is_some() {
+        return Err(RefundError::Converted);
     }
     let (State::Completed, Some(payer)) = (original.state, original.beneficiary) else {
         return Err(RefundError::NotCompleted);

@@ -16,12 +16,21 @@
 //! opposite, and FAIL not while a request may still reach it: the hold would be
 //! void, and the money paid out all the same. Where nothing but the ledger is
 //! concerned, COMPLETE has no meaning: RETRY posts.
+//!
+//! What fraud screening has stopped is decided by its case ([`decide_screened`]) and
+//! by nothing else, so that no decision goes past the case.
 
+use std::time::Duration;
+
+use bursar_aip::id::UserId;
 use thiserror::Error;
 use time::OffsetDateTime;
 
 use super::step::Draft;
 use super::{Event, Flow, Resolved, State, Step, StepError, Terms, Transaction};
+
+/// The cause of a review that fraud screening asks for.
+pub(super) const SCREENING: &str = "screening";
 
 /// How an operator lets a transaction go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +63,9 @@ pub enum ResolveError {
     /// The provider may still come to know the request.
     #[error("a request may still reach the provider; FAIL is possible once its window has closed")]
     TooEarly,
+    /// Fraud screening has stopped it.
+    #[error("the transaction was stopped by fraud screening; decide its case")]
+    Screened,
     /// The events do not fit, which is a fault of this code.
     #[error(transparent)]
     Step(#[from] StepError),
@@ -93,7 +105,46 @@ pub fn resolve(
     Ok(draft.resolved(Event::ReviewResolved(resolved))?)
 }
 
+/// Takes the decision about a fraud case in: approved, the transaction goes on from
+/// its beginning; rejected, it is at its end.
+pub fn decide_screened(
+    transaction: &Transaction,
+    is_approved: bool,
+    reason: String,
+    operator: UserId,
+    now: OffsetDateTime,
+) -> Result<Step, ResolveError> {
+    if !transaction.is_screened() {
+        return Err(ResolveError::NotInReview {
+            state: transaction.state,
+        });
+    }
+    let resolved = |resolution| {
+        Event::ReviewResolved(Resolved {
+            resolution,
+            reason,
+            operator,
+        })
+    };
+    // Nothing here depends on what was agreed with a provider.
+    let terms = Terms {
+        lookup_window: Duration::ZERO,
+        give_up_after: Duration::MAX,
+    };
+    let draft = Draft::new(transaction, &terms, now);
+    Ok(if is_approved {
+        draft.resolved(resolved(Resolution::Retry))?
+    } else {
+        draft.rejected(resolved(Resolution::Fail))?
+    })
+}
+
 impl Transaction {
+    /// Whether fraud screening has stopped it, and a person has not decided yet.
+    pub fn is_screened(&self) -> bool {
+        self.state == State::ManualReview && self.review_cause.as_deref() == Some(SCREENING)
+    }
+
     /// The state in which it stopped, if it waits for a person or may be helped
     /// by one.
     pub fn stopped(&self) -> Option<State> {
@@ -127,6 +178,9 @@ impl Transaction {
         let stopped_in = self
             .stopped()
             .ok_or(ResolveError::NotInReview { state: self.state })?;
+        if self.is_screened() {
+            return Err(ResolveError::Screened);
+        }
         if self.after_resolution(resolution).is_none() {
             return Err(ResolveError::NotAllowed {
                 resolution,

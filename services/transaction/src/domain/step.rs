@@ -60,6 +60,8 @@ pub enum Input {
     Asked(Asked),
     /// The provider was asked what it did.
     Looked(Looked),
+    /// Fraud screening wants a person to decide before anything happens.
+    Screened,
 }
 
 /// What the ledger says of a posting that it applied.
@@ -202,6 +204,7 @@ pub fn step(
         Input::Measured(available) => draft.measured(available),
         Input::Asked(asked) => draft.asked(asked),
         Input::Looked(looked) => draft.looked(looked),
+        Input::Screened => draft.screened(),
     }
 }
 

@@ -6,7 +6,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Back, Event, Failure, Flow, Initiated, Movement, Resolution};
+use super::{Back, Event, Failure, Flow, Initiated, Movement, Price, Resolution};
 
 /// How far a transaction is. The names are the contract's `TransactionState`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,6 +85,8 @@ pub struct Transaction {
     pub movement: Movement,
     /// How much it moves.
     pub amount: PositiveMoney,
+    /// What that costs, and what the money becomes on its way.
+    pub price: Price,
     /// The user who asked for it.
     pub initiator: UserId,
     /// How far it is.
@@ -111,6 +113,9 @@ pub struct Transaction {
     pub stopped_in: Option<State>,
     /// What a person last decided about it, unless it stopped again since.
     pub resolution: Option<Resolution>,
+    /// When a person approved what fraud screening had stopped: from then on it is as
+    /// old as if it had been recorded then.
+    pub approved_at: Option<OffsetDateTime>,
     /// The user whose wallet the money reached.
     pub beneficiary: Option<UserId>,
     /// When the ledger recorded it.
@@ -156,6 +161,7 @@ impl Transaction {
             id,
             movement: initiated.movement,
             amount: initiated.amount,
+            price: initiated.price,
             initiator: initiated.initiator,
             state: State::Pending,
             share: None,
@@ -169,6 +175,7 @@ impl Transaction {
             review_cause: None,
             stopped_in: None,
             resolution: None,
+            approved_at: None,
             beneficiary: None,
             posted_at: None,
             created_at: at,
@@ -242,6 +249,9 @@ impl Transaction {
                 self.resolution = None;
             }
             Event::ReviewResolved(resolved) => {
+                if self.is_screened() && resolved.resolution == Resolution::Retry {
+                    self.approved_at = Some(at);
+                }
                 self.review_cause = None;
                 self.stopped_in = None;
                 self.resolution = Some(resolved.resolution);

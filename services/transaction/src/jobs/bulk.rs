@@ -3,13 +3,14 @@
 //! It works as the recovery of single transactions does, on checks of its own: a
 //! bulk transfer is resumed as the whole that it was sent as.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bursar_status::correlation::{self, CorrelationId};
 use metrics::gauge;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::due::{self, DueWork};
 use crate::advance::Engine;
 use crate::bulk::error::Error;
 use crate::config::RecoverySettings;
@@ -25,43 +26,44 @@ const CONCURRENCY: usize = 2;
 /// Who is told to have caused what recovery does.
 const ACTOR: &str = "service:transaction";
 
-/// Runs until the process ends. Then no new check is claimed, and runs under way
-/// stop as soon as they may and give their leases back.
+/// Runs until the process ends.
 pub(crate) async fn run(
     engine: Engine,
     settings: RecoverySettings,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut running = JoinSet::new();
-    while !shutdown.is_cancelled() {
-        match claim(&engine, CONCURRENCY.saturating_sub(running.len())).await {
-            Ok(leases) => {
-                for lease in leases {
-                    running.spawn(recover(engine.clone(), lease, shutdown.clone()));
-                }
-            }
-            Err(error) => tracing::warn!(%error, "bulk transfers that are due cannot be claimed"),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(settings.interval) => {}
-            Some(_) = running.join_next() => {}
-            () = shutdown.cancelled() => {}
-        }
-        while running.try_join_next().is_some() {}
-    }
-    while running.join_next().await.is_some() {}
-    Ok(())
+    due::run(Bulks { engine }, settings.interval, shutdown).await
 }
 
-async fn claim(engine: &Engine, free: usize) -> Result<Vec<Lease>, sqlx::Error> {
-    let limit = i64::try_from(free).unwrap_or(i64::MAX);
-    if limit == 0 {
-        return Ok(Vec::new());
+/// The bulk transfers whose check is due.
+struct Bulks {
+    engine: Engine,
+}
+
+impl DueWork for Bulks {
+    type Lease = Lease;
+
+    const WHAT: &'static str = "bulk transfers";
+
+    fn concurrency(&self) -> usize {
+        CONCURRENCY
     }
-    let mut conn = engine.pool.acquire().await?;
-    let under_way = bulk_checks::count(&mut conn).await?;
-    gauge!("bursar_bulk_transfers_under_way").set(u32::try_from(under_way).unwrap_or(u32::MAX));
-    bulk_checks::take_due(&mut conn, engine.holder, LEASE_TIME, limit).await
+
+    async fn claim(&self, limit: i64) -> Result<Vec<Lease>, sqlx::Error> {
+        let mut conn = self.engine.pool.acquire().await?;
+        bulk_checks::take_due(&mut conn, self.engine.holder, LEASE_TIME, limit).await
+    }
+
+    async fn work(self: Arc<Self>, lease: Lease, stop: CancellationToken) {
+        recover(self.engine.clone(), lease, stop).await;
+    }
+
+    async fn count(&self) -> Result<(), sqlx::Error> {
+        let mut conn = self.engine.pool.acquire().await?;
+        let under_way = bulk_checks::count(&mut conn).await?;
+        gauge!("bursar_bulk_transfers_under_way").set(u32::try_from(under_way).unwrap_or(u32::MAX));
+        Ok(())
+    }
 }
 
 /// Moves one bulk transfer on, under the correlation id of its first request.

@@ -1,17 +1,16 @@
 //! Recovery: moves on what a live request has left.
 //!
-//! Work is found by its due check only, so the cost is what is stuck, not what
-//! is there. A check is claimed with SKIP LOCKED under a lease with a fencing
-//! epoch; the run is the same loop as a live request's. It resumes or asks; it
-//! never reverses on suspicion.
+//! The run is the same loop as a live request's. It resumes or asks; it never
+//! reverses on suspicion.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bursar_server::{crash_point, now};
 use bursar_status::correlation::{self, CorrelationId};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::due::{self, DueWork};
 use crate::advance::{Engine, Run};
 use crate::config::RecoverySettings;
 use crate::error::Error;
@@ -23,65 +22,57 @@ const RUN_TIME: Duration = Duration::from_secs(8);
 /// How long its lease lasts: longer than the run, so that only a process that
 /// stood still is overtaken.
 const LEASE_TIME: Duration = Duration::from_secs(10);
-/// How often what is under way is counted.
-const COUNT_INTERVAL: Duration = Duration::from_secs(5);
 /// Who is told to have caused what recovery does.
 const ACTOR: &str = "service:transaction";
 
-/// Runs until the process ends. Then no new check is claimed, and runs under
-/// way stop as soon as they may and give their leases back.
+/// Runs until the process ends.
 pub(crate) async fn run(
     engine: Engine,
     settings: RecoverySettings,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut running = JoinSet::new();
-    let mut counted_at: Option<Instant> = None;
-    while !shutdown.is_cancelled() {
-        match claim(&engine, settings.concurrency.saturating_sub(running.len())).await {
-            Ok(leases) => {
-                for lease in leases {
-                    crash_point!("recovery.after_claim");
-                    running.spawn(recover(engine.clone(), lease, shutdown.clone()));
-                }
-            }
-            Err(error) => tracing::warn!(%error, "checks that are due cannot be claimed now"),
-        }
-        if counted_at.is_none_or(|at| at.elapsed() >= COUNT_INTERVAL) {
-            counted_at = Some(Instant::now());
-            if let Err(error) = count(&engine).await {
-                tracing::warn!(%error, "what is under way cannot be counted now");
-            }
-        }
-        tokio::select! {
-            () = tokio::time::sleep(settings.interval) => {}
-            Some(_) = running.join_next() => {}
-            () = shutdown.cancelled() => {}
-        }
-        while running.try_join_next().is_some() {}
-    }
-    while running.join_next().await.is_some() {}
-    Ok(())
+    let work = Recovery {
+        engine,
+        concurrency: settings.concurrency,
+    };
+    due::run(work, settings.interval, shutdown).await
 }
 
-async fn claim(engine: &Engine, free: usize) -> Result<Vec<Lease>, sqlx::Error> {
-    let limit = i64::try_from(free).unwrap_or(i64::MAX);
-    if limit == 0 {
-        return Ok(Vec::new());
-    }
-    let mut conn = engine.pool.acquire().await?;
-    checks::take_due(&mut conn, engine.holder, LEASE_TIME, limit).await
+/// The transactions whose check is due.
+struct Recovery {
+    engine: Engine,
+    concurrency: usize,
 }
 
-async fn count(engine: &Engine) -> Result<(), sqlx::Error> {
-    let mut conn = engine.pool.acquire().await?;
-    watch::under_way(&checks::count(&mut conn).await?, now());
-    Ok(())
+impl DueWork for Recovery {
+    type Lease = Lease;
+
+    const WHAT: &'static str = "transactions";
+
+    fn concurrency(&self) -> usize {
+        self.concurrency
+    }
+
+    async fn claim(&self, limit: i64) -> Result<Vec<Lease>, sqlx::Error> {
+        let mut conn = self.engine.pool.acquire().await?;
+        checks::take_due(&mut conn, self.engine.holder, LEASE_TIME, limit).await
+    }
+
+    async fn work(self: Arc<Self>, lease: Lease, stop: CancellationToken) {
+        recover(self.engine.clone(), lease, stop).await;
+    }
+
+    async fn count(&self) -> Result<(), sqlx::Error> {
+        let mut conn = self.engine.pool.acquire().await?;
+        watch::under_way(&checks::count(&mut conn).await?, now());
+        Ok(())
+    }
 }
 
 /// Moves one transaction on, under the correlation id of its first request.
 #[tracing::instrument(name = "recovery.recover", skip_all)]
 async fn recover(engine: Engine, lease: Lease, stop: CancellationToken) {
+    crash_point!("recovery.after_claim");
     let id = lease.transaction;
     let correlation = lease
         .correlation
@@ -122,5 +113,5 @@ async fn resume(
     crash_point!("recovery.before_resume");
     let ended = engine.resume(run).await?;
     crash_point!("recovery.after_resume");
-    Ok(ended.transaction.state.name())
+    Ok(ended.stored.transaction.state.name())
 }

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use bursar_contracts::wallet::v1::posting_result::Outcome;
 use bursar_contracts::wallet::v1::{BatchMode, PostBatchRequest, PostingResult, RejectionReason};
-use tonic::Code;
 
-use super::{Ledger, Pauses, Reply, message, read, was_not_sent};
+use super::{Ledger, Reply, message, read, until_answered};
 use crate::domain::{LedgerFault, Posting};
 
 /// How long one attempt may take: a batch of a thousand takes its time.
@@ -58,41 +57,16 @@ impl Ledger {
         let request = PostBatchRequest {
             postings: postings.iter().map(message).collect(),
             mode: mode.into(),
+            origins: Vec::new(),
         };
-        let mut loose_end = false;
-        let mut pauses = Pauses::until(deadline);
-        while pauses.attempt().is_some() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let mut client = self.client.clone();
-            let call = client.post_batch(request.clone());
-            match tokio::time::timeout(left.min(ATTEMPT_TIMEOUT), call).await {
-                Ok(Ok(response)) => {
-                    let replies = Some(replies(postings, response.into_inner().results));
-                    return BatchAttempted { replies, loose_end };
-                }
-                Ok(Err(status)) => {
-                    tracing::warn!(
-                        code = ?status.code(),
-                        message = status.message(),
-                        "the ledger has not answered"
-                    );
-                    if status.code() == Code::InvalidArgument {
-                        // Refused for its form, which no repetition changes.
-                        let replies = Some(replies(postings, Vec::new()));
-                        return BatchAttempted { replies, loose_end };
-                    }
-                    loose_end |= !was_not_sent(&status);
-                }
-                Err(_) => {
-                    tracing::warn!("the ledger is slow to answer");
-                    loose_end = true;
-                }
-            }
-            pauses.pause().await;
-        }
+        let attempt = || {
+            let (mut client, request) = (self.client.clone(), request.clone());
+            async move { Ok(client.post_batch(request).await?.into_inner().results) }
+        };
+        let posted = until_answered(deadline, ATTEMPT_TIMEOUT, attempt).await;
         BatchAttempted {
-            replies: None,
-            loose_end,
+            replies: posted.answer.map(|results| replies(postings, results)),
+            loose_end: posted.loose_end,
         }
     }
 }

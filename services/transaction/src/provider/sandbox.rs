@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use axum::http::HeaderMap;
 use bursar_money::{Currency, Money};
+use bursar_server::canary;
 use reqwest::{Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -237,7 +238,8 @@ impl PaymentProvider for Sandbox {
             .and_then(|value| value.to_str().ok())
             .ok_or(CallbackRefused::Signature)?;
         let secret = self.settings.callback_secret.expose_secret();
-        if !signature::is_right(secret, given, body, now) {
+        let is_right = signature::is_right(secret, given, body, now);
+        if !is_right && !canary!("callback.signature_ignored") {
             return Err(CallbackRefused::Signature);
         }
         let form: CallbackForm = serde_json::from_slice(body).map_err(|_| CallbackRefused::Body)?;
@@ -291,6 +293,12 @@ fn sign_of(status: StatusCode) -> Sign {
 }
 
 fn lost(cause: &str) -> Asked {
+    if canary!("provider.silence_is_failure") {
+        return Asked::Answered(Answer::Declined {
+            reference: None,
+            decline_code: cause.to_owned(),
+        });
+    }
     Asked::Lost {
         cause: cause.to_owned(),
     }

@@ -7,23 +7,29 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bursar_aip::id::{BulkTransferId, TransactionId, UserId, WalletId};
-use bursar_aip::idempotency::{self, Claim};
+use bursar_aip::idempotency::{self, Answer, Claim};
 use bursar_contracts::transaction::v1::{
     BulkTransferMode, BulkTransferOrder, CreateBulkTransferRequest, CreateBulkTransferResponse,
 };
 use bursar_money::{Currency, PositiveMoney};
 use bursar_server::{Context, crash_point, database, detached, now};
 use bursar_status::correlation;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+use super::fraud::screening::Screened;
 use crate::advance::{Engine, Freeze};
 use crate::bulk::error::Error;
 use crate::bulk::run::{BulkRun, kept};
-use crate::bulk::{Bulk, Counts, Item, Mode, answer};
-use crate::domain::{Event, Initiated, Movement, Transaction};
+use crate::bulk::{Bulk, Counts, Item, ItemResult, Mode, answer};
+use crate::domain::limit::Exceeded;
+use crate::domain::{Event, Fee, Initiated, Movement, MovementKind, Price, Transaction};
+use crate::fraud::Subject;
+use crate::limits::{self, Mover};
+use crate::pricing::{self, PricingError, Wanted};
 use crate::store::events::{self, Told};
 use crate::store::transactions::Stored;
 use crate::store::{bulk, bulk_checks, bulk_rows};
@@ -49,6 +55,7 @@ pub(super) async fn handle(
     let call = Call {
         engine: engine.clone(),
         initiator: context.user_id()?,
+        tier: context.caller.tier,
         actor: context.caller.actor(),
         freeze: Freeze {
             tenant: context.caller.tenant.clone(),
@@ -123,6 +130,7 @@ fn order(position: usize, message: BulkTransferOrder) -> Result<Order, Error> {
 struct Call {
     engine: Engine,
     initiator: UserId,
+    tier: u8,
     actor: String,
     freeze: Freeze,
     fingerprint: [u8; 32],
@@ -135,6 +143,8 @@ enum Claimed {
     Run(Box<BulkRun>),
     /// It came before.
     Before(Claim),
+    /// It is ours, and nothing was recorded. The answer is kept.
+    Refused(Status),
 }
 
 impl Call {
@@ -151,6 +161,7 @@ impl Call {
                 self.answer(bulk, ended).await
             }
             Claimed::Before(claim) => self.before(claim).await,
+            Claimed::Refused(status) => Err(status),
         }
     }
 
@@ -158,7 +169,7 @@ impl Call {
     /// first lease, and the intents of all transfers.
     async fn claim(&self, mode: Mode, orders: Vec<Order>) -> Result<Claimed, Error> {
         let at = now();
-        let bulk = Bulk {
+        let mut bulk = Bulk {
             id: BulkTransferId::generate(),
             tenant: self.freeze.tenant.clone(),
             mode,
@@ -168,8 +179,6 @@ impl Call {
             created_at: at,
             updated_at: at,
         };
-        let (items, told) = self.intents(orders, at);
-
         let mut database = database::begin(&self.engine.pool).await?;
         let scope = self.freeze.scope();
         let resource = Some(bulk.id.uuid());
@@ -179,6 +188,24 @@ impl Call {
             database.rollback().await?;
             return Ok(Claimed::Before(claim));
         }
+        let prices = self.prices(&orders, &mut database).await?;
+        let (mut items, told) = self.intents(orders, prices, at);
+        if let Err(error) = self.screen(&items, &mut database).await {
+            if !error.is_kept() {
+                return Err(error.into());
+            }
+            let status = Status::from(error);
+            idempotency::complete(&mut database, &scope, &Answer::error(&status)).await?;
+            database.commit().await?;
+            return Ok(Claimed::Refused(status));
+        }
+        let exceeded = match self.reserve(mode, &items, &mut database).await {
+            Ok(exceeded) => exceeded,
+            Err(error) => {
+                database.rollback().await?;
+                return self.refused_by_limit(error).await;
+            }
+        };
         let lease = bulk_checks::insert(
             &mut database,
             &bulk.tenant,
@@ -202,6 +229,21 @@ impl Call {
             })
             .collect();
         events::append_all(&mut database, &told).await?;
+        let settled = limits::bulk::end(
+            &mut database,
+            &mut bulk,
+            &mut items,
+            &exceeded,
+            at,
+            &self.actor,
+        )
+        .await?;
+        if bulk.is_over() {
+            bulk_checks::remove(&mut database, &lease).await?;
+            if let Some(answer) = kept(&bulk, &settled) {
+                idempotency::complete(&mut database, &scope, &answer).await?;
+            }
+        }
         database.commit().await?;
         for item in &items {
             watch::moved(&item.stored.transaction);
@@ -209,7 +251,7 @@ impl Call {
         Ok(Claimed::Run(Box::new(BulkRun {
             bulk,
             items,
-            settled: Vec::new(),
+            settled,
             lease,
             actor: self.actor.clone(),
             loose_end: false,
@@ -220,17 +262,98 @@ impl Call {
         })))
     }
 
+    /// Holds all transfers against the fraud rules.
+    async fn screen(
+        &self,
+        items: &[Item],
+        database: &mut PgConnection,
+    ) -> Result<(), crate::error::Error> {
+        let tenant = &self.freeze.tenant;
+        let subjects = items
+            .iter()
+            .filter_map(|item| Subject::of(tenant, &item.stored.transaction))
+            .collect();
+        Screened::hear_together(&self.engine, database, tenant, subjects).await
+    }
+
+    /// Reserves what the transfers use of the user's limits. Returns what some of
+    /// them exceed that stand for themselves.
+    async fn reserve(
+        &self,
+        mode: Mode,
+        items: &[Item],
+        database: &mut PgConnection,
+    ) -> Result<Vec<(usize, Exceeded)>, Error> {
+        let mover = Mover {
+            tenant: &self.freeze.tenant,
+            user: self.initiator,
+            tier: self.tier,
+        };
+        limits::bulk::reserve(database, mover, mode, items).await
+    }
+
+    /// Keeps a limit's refusal for the key, and nothing else.
+    async fn refused_by_limit(&self, error: Error) -> Result<Claimed, Error> {
+        if !matches!(error, Error::LimitExceeded { .. }) {
+            return Err(error);
+        }
+        let status = Status::from(error);
+        let mut database = database::begin(&self.engine.pool).await?;
+        let scope = self.freeze.scope();
+        let claim =
+            idempotency::claim(&mut database, &scope, self.fingerprint, None, now()).await?;
+        if claim != Claim::Claimed {
+            database.rollback().await?;
+            return Ok(Claimed::Before(claim));
+        }
+        idempotency::complete(&mut database, &scope, &Answer::error(&status)).await?;
+        database.commit().await?;
+        Ok(Claimed::Refused(status))
+    }
+
+    /// What each of the transfers costs.
+    async fn prices(
+        &self,
+        orders: &[Order],
+        database: &mut PgConnection,
+    ) -> Result<Vec<Price>, Error> {
+        let wanted = |order: &Order| Wanted {
+            tenant: &self.freeze.tenant,
+            kind: MovementKind::Transfer,
+            amount: order.amount,
+        };
+        let wanted: Vec<Wanted<'_>> = orders.iter().map(wanted).collect();
+        let fees = pricing::fees_of(database, &wanted).await?;
+        let price = |(position, fee): (usize, Result<Option<Fee>, PricingError>)| {
+            // A fee alone can only make an amount too large.
+            let fee = fee.map_err(|_| Error::FieldInvalid {
+                field: format!("transfers[{position}].amount.minor_units"),
+            })?;
+            Ok(Price {
+                fee,
+                conversion: None,
+            })
+        };
+        fees.into_iter().enumerate().map(price).collect()
+    }
+
     /// The transfers as they are recorded, and the first event of each.
-    fn intents(&self, orders: Vec<Order>, at: OffsetDateTime) -> (Vec<Item>, Vec<Event>) {
+    fn intents(
+        &self,
+        orders: Vec<Order>,
+        prices: Vec<Price>,
+        at: OffsetDateTime,
+    ) -> (Vec<Item>, Vec<Event>) {
         (0..)
-            .zip(orders)
-            .map(|(position, order)| {
+            .zip(orders.into_iter().zip(prices))
+            .map(|(position, (order, price))| {
                 let initiated = Initiated {
                     movement: Movement::Transfer {
                         from: order.from,
                         to: order.to,
                     },
                     amount: order.amount,
+                    price,
                     initiator: self.initiator,
                 };
                 let id = TransactionId::generate();
@@ -316,10 +439,9 @@ impl Call {
                 .map_err(Error::from)?;
             match idempotency::complete(&mut database, &self.freeze.scope(), &answer).await {
                 Ok(()) => database.commit().await.map_err(Error::from)?,
-                // Another duplicate was faster; it has kept what it was told.
                 Err(sqlx::Error::RowNotFound) => {
                     database.rollback().await.map_err(Error::from)?;
-                    return Err(idempotency::in_use());
+                    return self.repeat(&found, &results).await;
                 }
                 Err(error) => return Err(Error::from(error).into()),
             }
@@ -327,14 +449,38 @@ impl Call {
         Ok(Response::new(answer(&found, &results)?))
     }
 
+    /// The answer that the key has. A key without one is gone, and nobody can ask for
+    /// it any more: then the answer is where the bulk transfer is.
+    async fn repeat(
+        &self,
+        bulk: &Bulk,
+        results: &[ItemResult],
+    ) -> Result<Response<CreateBulkTransferResponse>, Status> {
+        let scope = self.freeze.scope();
+        let begun = database::begin(&self.engine.pool).await;
+        let mut database = begun.map_err(Error::from)?;
+        let claim = idempotency::claim(&mut database, &scope, self.fingerprint, None, now())
+            .await
+            .map_err(Error::from)?;
+        database.rollback().await.map_err(Error::from)?;
+        match claim {
+            Claim::Replay(answer) => answer.into_result(),
+            Claim::Reused | Claim::InUse { .. } | Claim::Claimed => {
+                Ok(Response::new(answer(bulk, results)?))
+            }
+        }
+    }
+
     /// The answer to a run. One that was overtaken is answered by where the other
-    /// run has come to, if that is an end.
+    /// run has come to, if that is an end; one whose key was answered meanwhile, by
+    /// that answer.
     async fn answer(
         &self,
         id: BulkTransferId,
         ended: Result<BulkRun, Error>,
     ) -> Result<Response<CreateBulkTransferResponse>, Status> {
         match ended {
+            Ok(run) if run.freeze.is_none() => self.repeat(&run.bulk, &run.results()).await,
             Ok(run) => Ok(Response::new(answer(&run.bulk, &run.results())?)),
             Err(Error::Superseded { .. }) => self.as_it_is(id).await,
             Err(error) => Err(error.into()),

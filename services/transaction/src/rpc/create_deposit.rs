@@ -9,7 +9,7 @@ use bursar_server::{Context, detached};
 use tonic::{Request, Response, Status};
 
 use super::creation::{Creation, Intent};
-use super::{amount, provider, wallet_id};
+use super::{amount, provider, quote_id, wallet_id};
 use crate::advance::Engine;
 use crate::domain::{Movement, Side};
 use crate::error::Error;
@@ -39,5 +39,6 @@ fn intent(engine: &Engine, message: CreateDepositRequest) -> Result<Intent, Erro
         movement: Movement::Deposit { to, provider },
         amount,
         description: message.description,
+        quote: quote_id(&message.quote_id)?,
     })
 }

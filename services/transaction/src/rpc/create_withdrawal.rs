@@ -10,7 +10,7 @@ use bursar_server::{Context, detached};
 use tonic::{Request, Response, Status};
 
 use super::creation::{Creation, Intent};
-use super::{amount, provider, wallet_id};
+use super::{amount, provider, quote_id, wallet_id};
 use crate::advance::Engine;
 use crate::domain::{Movement, Side};
 use crate::error::Error;
@@ -40,5 +40,6 @@ fn intent(engine: &Engine, message: CreateWithdrawalRequest) -> Result<Intent, E
         movement: Movement::Withdrawal { from, provider },
         amount,
         description: message.description,
+        quote: quote_id(&message.quote_id)?,
     })
 }

@@ -10,29 +10,25 @@
 //! | claimed | being worked on | ABORTED, try again |
 //! | used for another body | | ALREADY_EXISTS |
 
+mod claim;
+
 use std::time::{Duration, Instant};
 
-use bursar_aip::id::{TransactionId, UserId};
-use bursar_aip::idempotency::{self, Answer, Claim};
-use bursar_money::PositiveMoney;
+use bursar_aip::id::{QuoteId, TenantId, TransactionId, UserId, WalletId};
+use bursar_aip::idempotency::{self, Answer, Claim, Key};
+use bursar_money::{Currency, PositiveMoney};
 use bursar_server::{Context, crash_point, database, now};
-use bursar_status::correlation;
 use prost::Message;
-use sqlx::PgConnection;
-use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tonic::{Response, Status};
 use uuid::Uuid;
 
 use super::refund::RefundWish;
-use crate::advance::{AnswerForm, Engine, Freeze, Run, answer_of};
-use crate::domain::{
-    Event, Initiated, Input, Movement, Refusal, RefusalReason, Side, Step, Transaction, step,
-};
+use crate::advance::{AnswerForm, Ended, Engine, Freeze, Run, answer_of};
+use crate::domain::{Movement, Refusal, RefusalReason, Side, Step};
 use crate::error::Error;
+use crate::store::checks;
 use crate::store::transactions::Stored;
-use crate::store::{checks, events, transactions};
-use crate::watch;
 
 /// How long after its deadline a live run's lease lapses: the time in which its
 /// last commit may still be under way.
@@ -43,12 +39,34 @@ pub(super) struct Intent {
     pub(super) movement: Movement,
     pub(super) amount: PositiveMoney,
     pub(super) description: String,
+    /// The quote that it names.
+    pub(super) quote: Option<QuoteId>,
+}
+
+/// What a transfer is asked by that no live call asks for: it was planned before.
+pub(super) struct Planned {
+    /// What the transaction is called. It was chosen and kept before, so that what was
+    /// planned is one transaction also when its key is no longer kept.
+    pub(super) transaction: TransactionId,
+    pub(super) tenant: TenantId,
+    /// For whom it is made.
+    pub(super) initiator: UserId,
+    /// How far the user's identity was verified when it was planned.
+    pub(super) tier: u8,
+    /// Who is told to have caused it.
+    pub(super) actor: String,
+    /// What stands for the RPC in the key's scope.
+    pub(super) method: &'static str,
+    pub(super) key: Key,
+    pub(super) deadline: Instant,
 }
 
 /// A Create call under way.
 pub(super) struct Creation {
     engine: Engine,
+    transaction: TransactionId,
     initiator: UserId,
+    tier: u8,
     actor: String,
     freeze: Freeze,
     fingerprint: [u8; 32],
@@ -61,6 +79,8 @@ enum Claimed {
     Run(Box<(Run, Step)>),
     /// It came before.
     Before(Claim),
+    /// It is ours, and the transaction rests until a person decides. The answer is kept.
+    Stopped(Box<Stored>),
     /// It is ours, and there is nothing that can be moved. The answer is kept.
     Refused(Status),
 }
@@ -87,7 +107,9 @@ impl Creation {
             .ok_or_else(idempotency::required)?;
         Ok(Self {
             engine: engine.clone(),
+            transaction: TransactionId::generate(),
             initiator: context.user_id()?,
+            tier: context.caller.tier,
             actor: context.caller.actor(),
             freeze: Freeze {
                 tenant: context.caller.tenant.clone(),
@@ -98,6 +120,25 @@ impl Creation {
             fingerprint: idempotency::fingerprint(message),
             deadline: context.deadline,
         })
+    }
+
+    /// The same for what a user has planned before.
+    pub(super) fn planned(engine: &Engine, planned: Planned, message: &impl Message) -> Self {
+        Self {
+            engine: engine.clone(),
+            transaction: planned.transaction,
+            initiator: planned.initiator,
+            tier: planned.tier,
+            actor: planned.actor,
+            freeze: Freeze {
+                tenant: planned.tenant,
+                principal: planned.initiator.to_string(),
+                method: planned.method,
+                key: planned.key,
+            },
+            fingerprint: idempotency::fingerprint(message),
+            deadline: planned.deadline,
+        }
     }
 
     /// Claims the key with the intent and runs the transaction.
@@ -121,6 +162,7 @@ impl Creation {
                 self.answer(ended).await
             }
             Claimed::Before(claim) => self.before(claim).await,
+            Claimed::Stopped(stored) => Ok(Response::new(answer_of(&stored)?)),
             Claimed::Refused(status) => Err(status),
         }
     }
@@ -166,25 +208,15 @@ impl Creation {
         };
         // Half of the time is left for what comes after.
         let half = self.deadline.saturating_duration_since(Instant::now()) / 2;
-        let looked = self
-            .engine
-            .ledger
-            .wallet(wallet, Instant::now() + half)
-            .await;
-        let found = looked.map_err(|status| {
-            tracing::warn!(code = ?status.code(), "the ledger does not say what the wallet is");
-            Error::LedgerUnavailable { transaction: None }
-        })?;
-        let reason = match found {
-            Some(wallet) if wallet.owner != Some(self.initiator) => RefusalReason::WalletNotFound,
-            Some(wallet) if wallet.currency_code != intent.amount.currency().code() => {
-                RefusalReason::CurrencyMismatch
-            }
-            Some(wallet) if wallet.is_closed => RefusalReason::WalletClosed,
-            Some(_) => return Ok(None),
-            None => RefusalReason::WalletNotFound,
-        };
-        Ok(Some(Refusal { reason, side }))
+        let reason = unfit(
+            &self.engine,
+            wallet,
+            Some(self.initiator),
+            intent.amount.currency(),
+            Instant::now() + half,
+        )
+        .await?;
+        Ok(reason.map(|reason| Refusal { reason, side }))
     }
 
     /// Answers a refusal of the check, and keeps the answer for the key.
@@ -208,92 +240,6 @@ impl Creation {
         }
         database.commit().await?;
         Ok(claim)
-    }
-
-    /// One database transaction: the key, the intent, the check with the first
-    /// lease. What the state machine wants recorded before its first command is
-    /// recorded along with the intent.
-    async fn claim(&self, wish: Wish) -> Result<Claimed, Error> {
-        let at = now();
-        let id = TransactionId::generate();
-        let mut database = database::begin(&self.engine.pool).await?;
-        if let Wish::Refund(refund) = &wish {
-            refund.lock(&mut database).await?;
-        }
-        let scope = self.freeze.scope();
-        let resource = Some(id.uuid());
-        let claim =
-            idempotency::claim(&mut database, &scope, self.fingerprint, resource, at).await?;
-        if claim != Claim::Claimed {
-            database.rollback().await?;
-            return Ok(Claimed::Before(claim));
-        }
-        let intent = match self.intent(wish, &mut database).await {
-            Ok(intent) => intent,
-            Err(error @ Error::Refund(_)) => {
-                let status = Status::from(error);
-                let answer = Answer::error(&status);
-                idempotency::complete(&mut database, &scope, &answer).await?;
-                database.commit().await?;
-                return Ok(Claimed::Refused(status));
-            }
-            Err(error) => return Err(error),
-        };
-        let (run, first) = self.record(id, intent, at, &mut database).await?;
-        crash_point!("creation.before_intent_commit");
-        database.commit().await?;
-        crash_point!("creation.after_intent_commit");
-        watch::moved(&run.stored.transaction);
-        Ok(Claimed::Run(Box::new((run, first))))
-    }
-
-    async fn intent(&self, wish: Wish, database: &mut PgConnection) -> Result<Intent, Error> {
-        match wish {
-            Wish::Intent(intent) => Ok(intent),
-            Wish::Refund(refund) => {
-                let tenant = &self.freeze.tenant;
-                refund.intent(&self.engine, tenant, database).await
-            }
-        }
-    }
-
-    /// Writes the intent, and what the state machine makes of it at once. Returns
-    /// the run and the first step, of which only the command is left.
-    async fn record(
-        &self,
-        id: TransactionId,
-        intent: Intent,
-        at: OffsetDateTime,
-        database: &mut PgConnection,
-    ) -> Result<(Run, Step), Error> {
-        let initiated = Initiated {
-            movement: intent.movement,
-            amount: intent.amount,
-            initiator: self.initiator,
-        };
-        let transaction = Transaction::initiate(id, initiated.clone(), at);
-        let terms = self.engine.terms(&transaction);
-        let first = step(&transaction, Input::Resume(None), &terms, at)?;
-        let mut log = vec![Event::Initiated(initiated)];
-        log.extend(first.events.iter().cloned());
-        let stored = Stored {
-            transaction: first.transaction.clone(),
-            tenant: self.freeze.tenant.clone(),
-            description: intent.description,
-            refunded_minor: 0,
-        };
-        let correlation = correlation::current();
-        let (tenant, lease_time) = (&stored.tenant, self.lease_time());
-        let holder = self.engine.holder;
-        let lease = checks::insert(database, tenant, id, holder, lease_time, &correlation).await?;
-        transactions::insert(database, &stored).await?;
-        events::append(database, &stored, &log, &self.actor).await?;
-        let run = self.live_run(stored, lease, false);
-        let first = Step {
-            events: Vec::new(),
-            ..first
-        };
-        Ok((run, first))
     }
 
     fn live_run(&self, stored: Stored, lease: checks::Lease, loose_end: bool) -> Run {
@@ -344,14 +290,33 @@ impl Creation {
         if !stored.transaction.state.is_at_rest() {
             return Err(idempotency::in_use());
         }
-        if let Some(answer) = self.freeze.answer(&stored) {
+        self.keep_or_repeat(&stored).await
+    }
+
+    /// Answers by where a transaction rests that somebody else has brought there, and
+    /// keeps the answer, unless the key has one by now: then that is the answer.
+    async fn keep_or_repeat<T: AnswerForm>(&self, stored: &Stored) -> Result<Response<T>, Status> {
+        if let Some(answer) = self.freeze.answer(stored) {
             match self.complete(&answer).await {
-                // Another duplicate was faster; the answer is the same.
-                Ok(()) | Err(Error::Database(sqlx::Error::RowNotFound)) => {}
+                Ok(()) => {}
+                Err(Error::Database(sqlx::Error::RowNotFound)) => {
+                    return self.repeat(stored).await;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Response::new(answer_of(&stored)?))
+        Ok(Response::new(answer_of(stored)?))
+    }
+
+    /// The answer that the key has. A key without one is gone, and nobody can ask for
+    /// it any more: then the answer is where the transaction is.
+    async fn repeat<T: AnswerForm>(&self, stored: &Stored) -> Result<Response<T>, Status> {
+        match self.peek().await? {
+            Claim::Replay(answer) => answer.into_result(),
+            Claim::Reused | Claim::InUse { .. } | Claim::Claimed => {
+                Ok(Response::new(answer_of(stored)?))
+            }
+        }
     }
 
     async fn complete(&self, answer: &Answer) -> Result<(), Error> {
@@ -364,22 +329,50 @@ impl Creation {
     }
 
     /// The answer to a run. One that was overtaken is answered by where the
-    /// other run has come to, if that is an end.
+    /// other run has come to, if that is an end; one whose key was answered meanwhile,
+    /// by that answer.
     async fn answer<T: AnswerForm>(
         &self,
-        ended: Result<Stored, Error>,
+        ended: Result<Ended, Error>,
     ) -> Result<Response<T>, Status> {
-        let stored = match ended {
-            Ok(stored) => stored,
+        match ended {
+            Ok(ended) if ended.is_kept => Ok(Response::new(answer_of(&ended.stored)?)),
+            Ok(ended) => self.repeat(&ended.stored).await,
             Err(Error::Superseded { transaction }) => {
                 let stored = self.engine.find(transaction).await?;
                 if !stored.transaction.state.is_at_rest() {
                     return Err(Error::Superseded { transaction }.into());
                 }
-                stored
+                self.keep_or_repeat(&stored).await
             }
-            Err(error) => return Err(error.into()),
-        };
-        Ok(Response::new(answer_of(&stored)?))
+            Err(error) => Err(error.into()),
+        }
     }
+}
+
+/// Why a wallet could not take part now, by what the ledger says: it is nobody's, or not
+/// the owner's that it must have, has another currency or is closed.
+pub(super) async fn unfit(
+    engine: &Engine,
+    wallet: WalletId,
+    owner: Option<UserId>,
+    currency: Currency,
+    deadline: Instant,
+) -> Result<Option<RefusalReason>, Error> {
+    let found = engine.ledger.wallet(wallet, deadline).await;
+    let found = found.map_err(|status| {
+        tracing::warn!(code = ?status.code(), "the ledger does not say what the wallet is");
+        Error::LedgerUnavailable { transaction: None }
+    })?;
+    Ok(match found {
+        Some(wallet) if owner.is_some() && wallet.owner != owner => {
+            Some(RefusalReason::WalletNotFound)
+        }
+        Some(wallet) if wallet.currency_code != currency.code() => {
+            Some(RefusalReason::CurrencyMismatch)
+        }
+        Some(wallet) if wallet.is_closed => Some(RefusalReason::WalletClosed),
+        Some(_) => None,
+        None => Some(RefusalReason::WalletNotFound),
+    })
 }

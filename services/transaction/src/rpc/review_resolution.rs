@@ -17,6 +17,7 @@ use crate::advance::{Engine, Freeze};
 use crate::contract;
 use crate::domain::{Resolved, Step, resolve};
 use crate::error::Error;
+use crate::limits;
 use crate::store::transactions::Stored;
 use crate::store::{checks, events, transactions};
 use crate::watch;
@@ -129,6 +130,7 @@ impl Decision {
             ..stored
         };
         events::append(conn, &after, &step.events, &self.actor).await?;
+        limits::release(conn, [&after.transaction]).await?;
         Ok(after)
     }
 

@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::prices::PriceColumns;
 use super::transactions::Stored;
 use super::unreadable;
 use crate::bulk::{Bulk, Counts, Item, ItemResult, Mode};
@@ -193,7 +194,8 @@ pub(crate) async fn pending(
              transactions.currency_code, transactions.amount_minor,
              transactions.from_wallet_id AS "from_wallet_id!",
              transactions.to_wallet_id AS "to_wallet_id!", transactions.description,
-             transactions.created_at
+             transactions.created_at, transactions.fee_minor, transactions.fee_payer,
+             transactions.fee_rule_id
          FROM bulk_transfer_items AS items
          JOIN transactions USING (transaction_id)
          WHERE items.bulk_transfer_id = $1
@@ -207,7 +209,15 @@ pub(crate) async fn pending(
         .map(|row| {
             let currency =
                 Currency::parse(&row.currency_code).map_err(|_| unreadable("currency_code"))?;
+            // No transfer of a bulk transfer changes its currency.
+            let price = PriceColumns {
+                fee_minor: row.fee_minor,
+                fee_payer: row.fee_payer,
+                fee_rule_id: row.fee_rule_id,
+                ..PriceColumns::default()
+            };
             let initiated = Initiated {
+                price: price.read()?,
                 movement: Movement::Transfer {
                     from: WalletId::from_uuid(row.from_wallet_id),
                     to: WalletId::from_uuid(row.to_wallet_id),

@@ -10,16 +10,22 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::transactions::Stored;
-use crate::domain::{State, Transaction};
+use crate::domain::{Fee, State, Transaction};
 
 /// Records new transfers.
 #[tracing::instrument(name = "store.bulk_rows.insert", skip_all)]
 pub(crate) async fn insert(conn: &mut PgConnection, new: &[&Stored]) -> Result<(), sqlx::Error> {
-    let Some(first) = new.first() else {
+    if new.is_empty() {
         return Ok(());
-    };
+    }
+    let tenants: Vec<&str> = new.iter().map(|one| one.tenant.as_str()).collect();
     let transactions: Vec<&Transaction> = new.iter().map(|one| &one.transaction).collect();
     let ids: Vec<Uuid> = transactions.iter().map(|one| one.id.uuid()).collect();
+    let initiators: Vec<Uuid> = transactions
+        .iter()
+        .map(|one| one.initiator.uuid())
+        .collect();
+    let created: Vec<OffsetDateTime> = transactions.iter().map(|one| one.created_at).collect();
     let currencies: Vec<&str> = transactions
         .iter()
         .map(|one| one.amount.currency().code())
@@ -33,28 +39,46 @@ pub(crate) async fn insert(conn: &mut PgConnection, new: &[&Stored]) -> Result<(
         .iter()
         .map(|one| one.movement.to_wallet().map(|wallet| wallet.uuid()))
         .collect();
+    let fees: Vec<Option<Fee>> = transactions.iter().map(|one| one.price.fee).collect();
+    let fee_minors: Vec<Option<i64>> = fees.iter().map(|fee| fee.map(|fee| fee.minor)).collect();
+    let fee_payers: Vec<Option<&str>> = fees
+        .iter()
+        .map(|fee| fee.map(|fee| fee.payer.name()))
+        .collect();
+    let fee_rules: Vec<Option<Uuid>> = fees
+        .iter()
+        .map(|fee| fee.map(|fee| fee.rule.uuid()))
+        .collect();
     let descriptions: Vec<&str> = new.iter().map(|one| one.description.as_str()).collect();
-    // Tenant, initiator and time are the request's; the state is that of every
-    // transfer after its first event.
+    // The state is that of every transfer after its first event. None of them has a
+    // quote, without which no money changes its currency.
     sqlx::query!(
         "INSERT INTO transactions (
              transaction_id, tenant_id, kind, state, currency_code, amount_minor, from_wallet_id,
-             to_wallet_id, initiator_user_id, description, created_at, updated_at, version
+             to_wallet_id, initiator_user_id, description, created_at, updated_at, version,
+             fee_minor, fee_payer, fee_rule_id
          )
-         SELECT transaction_id, $1, 'transfer', 'PENDING', currency_code, amount_minor,
-             from_wallet_id, to_wallet_id, $2, description, $3, $3, 1
-         FROM UNNEST($4::uuid[], $5::text[], $6::bigint[], $7::uuid[], $8::uuid[], $9::text[])
-             AS new (transaction_id, currency_code, amount_minor, from_wallet_id, to_wallet_id,
-                 description)",
-        first.tenant.as_str(),
-        first.transaction.initiator.uuid(),
-        first.transaction.created_at,
+         SELECT transaction_id, tenant_id, 'transfer', 'PENDING', currency_code, amount_minor,
+             from_wallet_id, to_wallet_id, initiator_user_id, description, created_at, created_at,
+             1, fee_minor, fee_payer, fee_rule_id
+         FROM UNNEST($1::text[], $2::uuid[], $3::timestamptz[], $4::uuid[], $5::text[],
+                 $6::bigint[], $7::uuid[], $8::uuid[], $9::text[], $10::bigint[], $11::text[],
+                 $12::uuid[])
+             AS new (tenant_id, initiator_user_id, created_at, transaction_id, currency_code,
+                 amount_minor, from_wallet_id, to_wallet_id, description, fee_minor, fee_payer,
+                 fee_rule_id)",
+        &tenants as &[&str],
+        &initiators,
+        &created,
         &ids,
         &currencies as &[&str],
         &amounts,
         &from as &[Option<Uuid>],
         &to as &[Option<Uuid>],
         &descriptions as &[&str],
+        &fee_minors as &[Option<i64>],
+        &fee_payers as &[Option<&str>],
+        &fee_rules as &[Option<Uuid>],
     )
     .execute(conn)
     .await?;

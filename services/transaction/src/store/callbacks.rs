@@ -1,6 +1,7 @@
 //! The durable inbox of providers' callbacks.
 
 use bursar_aip::id::{TenantId, TransactionId};
+use bursar_server::canary;
 use sqlx::PgConnection;
 
 use super::checks;
@@ -62,6 +63,9 @@ pub(crate) async fn record(
 /// committed, at most `limit`, and brings the checks forward. Returns how many.
 #[tracing::instrument(name = "store.callbacks.match_later", skip_all)]
 pub(crate) async fn match_later(conn: &mut PgConnection, limit: i64) -> Result<u64, sqlx::Error> {
+    if canary!("callback.early_forgotten") {
+        return Ok(0);
+    }
     let matched = sqlx::query_scalar!(
         r#"UPDATE provider_callbacks AS callbacks
          SET transaction_id = found.transaction_id, matched_at = clock_timestamp()

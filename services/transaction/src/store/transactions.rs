@@ -2,13 +2,15 @@
 
 use bursar_aip::id::{HoldId, TenantId, TransactionId, UserId, WalletId};
 use bursar_money::{Currency, PositiveMoney};
+use bursar_server::canary;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::prices::PriceColumns;
 use super::unreadable;
 use crate::domain::{
-    Back, Failure, FailureReason, Movement, MovementKind, Refund, Resolution, Share, State,
+    Back, Failure, FailureReason, Movement, MovementKind, Price, Refund, Resolution, Share, State,
     Transaction,
 };
 
@@ -54,12 +56,23 @@ pub(super) struct Row {
     pub(super) failure_message: Option<String>,
     pub(super) review_cause: Option<String>,
     pub(super) stopped_in: Option<String>,
+    pub(super) approved_at: Option<OffsetDateTime>,
     pub(super) resolution: Option<String>,
     pub(super) beneficiary_user_id: Option<Uuid>,
     pub(super) posted_at: Option<OffsetDateTime>,
     pub(super) created_at: OffsetDateTime,
     pub(super) updated_at: OffsetDateTime,
     pub(super) version: i64,
+    pub(super) fee_minor: Option<i64>,
+    pub(super) fee_payer: Option<String>,
+    pub(super) fee_rule_id: Option<Uuid>,
+    pub(super) converted_currency_code: Option<String>,
+    pub(super) converted_minor: Option<i64>,
+    pub(super) fx_rate: Option<String>,
+    pub(super) fx_spread_basis_points: Option<i32>,
+    pub(super) fx_source: Option<String>,
+    pub(super) fx_observed_at: Option<OffsetDateTime>,
+    pub(super) fx_rate_id: Option<Uuid>,
 }
 
 impl Row {
@@ -93,6 +106,22 @@ impl Row {
                 },
             }),
         })
+    }
+
+    fn price(&self) -> Result<Price, sqlx::Error> {
+        PriceColumns {
+            fee_minor: self.fee_minor,
+            fee_payer: self.fee_payer.clone(),
+            fee_rule_id: self.fee_rule_id,
+            converted_currency_code: self.converted_currency_code.clone(),
+            converted_minor: self.converted_minor,
+            fx_rate: self.fx_rate.clone(),
+            fx_spread_basis_points: self.fx_spread_basis_points,
+            fx_source: self.fx_source.clone(),
+            fx_observed_at: self.fx_observed_at,
+            fx_rate_id: self.fx_rate_id,
+        }
+        .read()
     }
 
     fn share(&self) -> Result<Option<Share>, sqlx::Error> {
@@ -140,10 +169,12 @@ impl TryFrom<Row> for Stored {
             id: TransactionId::from_uuid(row.transaction_id),
             movement: row.movement().ok_or_else(|| unreadable("kind"))?,
             amount: row.amount().ok_or_else(|| unreadable("amount_minor"))?,
+            price: row.price()?,
             initiator: UserId::from_uuid(row.initiator_user_id),
             state: State::parse(&row.state).ok_or_else(|| unreadable("state"))?,
             share: row.share()?,
             stopped_in: row.stopped_in()?,
+            approved_at: row.approved_at,
             resolution: row.resolution()?,
             hold: row.hold_id.map(HoldId::from_uuid),
             provider_requests: u32::try_from(row.provider_requests)
@@ -175,15 +206,18 @@ pub(crate) async fn insert(conn: &mut PgConnection, stored: &Stored) -> Result<(
     let transaction = &stored.transaction;
     let movement = &transaction.movement;
     let refund = movement.refund();
+    let price = PriceColumns::from(&transaction.price);
     sqlx::query!(
         "INSERT INTO transactions (
              transaction_id, tenant_id, kind, state, currency_code, amount_minor, from_wallet_id,
              to_wallet_id, provider, initiator_user_id, description, provider_requests,
              provider_requested_at, created_at, updated_at, version, original_transaction_id,
-             payer_user_id, covers_shortfall
+             payer_user_id, covers_shortfall, fee_minor, fee_payer, fee_rule_id,
+             converted_currency_code, converted_minor, fx_rate, fx_spread_basis_points, fx_source,
+             fx_observed_at, fx_rate_id
          )
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-             $19)",
+             $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)",
         transaction.id.uuid(),
         stored.tenant.as_str(),
         movement.kind().name(),
@@ -203,6 +237,16 @@ pub(crate) async fn insert(conn: &mut PgConnection, stored: &Stored) -> Result<(
         refund.map(|refund| refund.original.uuid()),
         refund.map(|refund| refund.payer.uuid()),
         transaction.covers_shortfall(),
+        price.fee_minor,
+        price.fee_payer,
+        price.fee_rule_id,
+        price.converted_currency_code,
+        price.converted_minor,
+        price.fx_rate,
+        price.fx_spread_basis_points,
+        price.fx_source,
+        price.fx_observed_at,
+        price.fx_rate_id,
     )
     .execute(conn)
     .await?;
@@ -225,7 +269,7 @@ pub(crate) async fn update(
              provider_reference = $7, decline_code = $8, unknown_since = $9, failure_reason = $10,
              failure_message = $11, review_cause = $12, beneficiary_user_id = $13, posted_at = $14,
              updated_at = $15, version = $16, share_number = $17, share_wallet_minor = $18,
-             stopped_in = $19, resolution = $20
+             stopped_in = $19, resolution = $20, approved_at = $21
          WHERE transaction_id = $1 AND version = $2",
         transaction.id.uuid(),
         from,
@@ -247,10 +291,11 @@ pub(crate) async fn update(
         transaction.share.map(|share| share.wallet_minor),
         transaction.stopped_in.map(State::name),
         transaction.resolution.map(Resolution::name),
+        transaction.approved_at,
     )
     .execute(&mut *conn)
     .await?;
-    let is_updated = updated.rows_affected() == 1;
+    let is_updated = updated.rows_affected() == 1 || canary!("state.version_ignored");
     if is_updated
         && transaction.state == State::Failed
         && let Some(refund) = transaction.movement.refund()
@@ -307,8 +352,10 @@ pub(crate) async fn find(
              provider_requests, provider_requested_at, provider_reference, decline_code,
              unknown_since, failure_reason, failure_message, review_cause, beneficiary_user_id,
              posted_at, created_at, updated_at, version, original_transaction_id, payer_user_id,
-             covers_shortfall, share_number, share_wallet_minor, refunded_minor, stopped_in,
-             resolution
+             covers_shortfall, share_number, share_wallet_minor, refunded_minor, stopped_in, approved_at,
+             resolution, fee_minor, fee_payer, fee_rule_id, converted_currency_code,
+             converted_minor, fx_rate, fx_spread_basis_points, fx_source, fx_observed_at,
+             fx_rate_id
          FROM transactions
          WHERE transaction_id = $1",
         id.uuid(),

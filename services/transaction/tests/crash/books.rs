@@ -43,6 +43,7 @@ impl House {
         for sql in [
             "UPDATE transaction_checks SET lease_until = now(), next_check_at = now()",
             "UPDATE bulk_transfer_checks SET lease_until = now(), next_check_at = now()",
+            "UPDATE schedule_checks SET lease_until = now(), next_check_at = now()",
         ] {
             sqlx::query(sql)
                 .execute(&self.database.owner)
@@ -61,6 +62,10 @@ impl House {
             "UPDATE bulk_transfer_checks SET lease_until = now(), next_check_at = now()
              WHERE bulk_transfer_id IN (
                  SELECT bulk_transfer_id FROM bulk_transfer_checks FOR UPDATE SKIP LOCKED
+             )",
+            "UPDATE schedule_checks SET lease_until = now(), next_check_at = now()
+             WHERE schedule_id IN (
+                 SELECT schedule_id FROM schedule_checks FOR UPDATE SKIP LOCKED
              )",
         ] {
             sqlx::query(sql)

@@ -26,13 +26,20 @@ pub(crate) enum Way {
 }
 
 /// Where every flow passes.
-const ALWAYS: [&str; 6] = [
+const ALWAYS: [&str; 2] = ["advance.before_post", "advance.after_post"];
+/// Where whatever is no transfer passes besides.
+const ALONE: [&str; 4] = [
     "creation.before_intent_commit",
     "creation.after_intent_commit",
-    "advance.before_post",
-    "advance.after_post",
     "advance.before_commit_last",
     "advance.after_commit_last",
+];
+/// Where a transfer passes instead.
+const TOGETHER: [&str; 4] = [
+    "intents.before_commit",
+    "intents.after_commit",
+    "endings.before_commit",
+    "endings.after_commit",
 ];
 /// Where a flow with a provider passes besides.
 const WITH_PROVIDER: [&str; 4] = [
@@ -66,6 +73,20 @@ const IN_BULK: [&str; 3] = [
     "bulk.after_post",
     "bulk.after_outcome_commit",
 ];
+/// Where planned transfers pass.
+const PLANNED: [&str; 11] = [
+    "schedule.before_create_commit",
+    "schedule.after_create_commit",
+    "schedule.after_claim",
+    "schedule.before_begin_commit",
+    "schedule.after_begin_commit",
+    "schedule.before_attempt",
+    "schedule.after_attempt",
+    "schedule.before_end_commit",
+    "schedule.after_end_commit",
+    "schedule.before_put_off_commit",
+    "schedule.after_put_off_commit",
+];
 /// Where events pass on their way out.
 const PUBLISHING: [&str; 3] = ["relay.before_add", "relay.after_add", "relay.after_delete"];
 /// Where the jobs pass that have their turn every now and then.
@@ -78,7 +99,9 @@ const EVERY_MINUTE: [&str; 2] = ["cleanup.before_delete", "cleanup.after_delete"
 
 /// Every kill but those that take a minute to come.
 pub(crate) fn all() -> Vec<Case> {
-    use Flow::{Bulk, Deposit, DepositLater, GiveBack, RefundDeposit, Transfer, Withdrawal};
+    use Flow::{
+        Bulk, Deposit, DepositLater, GiveBack, Planned, RefundDeposit, Transfer, Withdrawal,
+    };
     let mut cases = Vec::new();
     let mut add = |points: &[&'static str], flows: &[Flow], way: Way| {
         for &point in points {
@@ -89,6 +112,8 @@ pub(crate) fn all() -> Vec<Case> {
     let with_provider = [Deposit, Withdrawal, RefundDeposit];
     let single = [Transfer, Deposit, Withdrawal, GiveBack, RefundDeposit];
     add(&ALWAYS, &single, Way::Asking);
+    add(&ALONE, &single[1..], Way::Asking);
+    add(&TOGETHER, &single[..1], Way::Asking);
     add(&WITH_PROVIDER, &with_provider, Way::Asking);
     add(&RECOVERING, &single, Way::Recovering("advance.after_post"));
     add(
@@ -96,10 +121,13 @@ pub(crate) fn all() -> Vec<Case> {
         &with_provider,
         Way::Recovering("advance.after_ask"),
     );
+    let interrupted = Way::AskingAgain("intents.after_commit");
+    add(&ANSWERING_LATE, &[Transfer], interrupted);
     let interrupted = Way::AskingAgain("creation.after_intent_commit");
-    add(&ANSWERING_LATE, &[Transfer, Withdrawal], interrupted);
+    add(&ANSWERING_LATE, &[Withdrawal], interrupted);
     add(&CALLED_BACK, &[DepositLater], Way::Asking);
     add(&IN_BULK, &[Bulk], Way::Asking);
+    add(&PLANNED, &[Planned], Way::Asking);
     add(&PUBLISHING, &[Transfer], Way::Asking);
     add(&NOW_AND_THEN, &[Transfer], Way::Asking);
     cases

@@ -14,6 +14,7 @@
 mod books;
 mod cases;
 mod chaos;
+mod edge_cases;
 mod house;
 mod killed;
 mod standing;

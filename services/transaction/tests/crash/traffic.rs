@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use bursar_contracts::transaction::v1::bulk_service_client::BulkServiceClient;
+use bursar_contracts::transaction::v1::schedule_service_client::ScheduleServiceClient;
 use bursar_contracts::transaction::v1::transaction_service_client::TransactionServiceClient;
 use bursar_contracts::transaction::v1::{
     BulkTransferMode, BulkTransferOrder, CreateBulkTransferRequest, CreateDepositRequest,
-    CreateRefundRequest, CreateTransferRequest, CreateWithdrawalRequest, Transaction,
-    TransactionState,
+    CreateRefundRequest, CreateScheduleRequest, CreateTransferRequest, CreateWithdrawalRequest,
+    ListScheduleRunsRequest, ScheduleRunState, Transaction, TransactionState,
 };
 use bursar_contracts::r#type::v1::Money;
 use bursar_status::StatusExt;
 use bursar_testkit::{TestProcess, with_token};
+use prost_types::Timestamp;
+use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use uuid::Uuid;
 
@@ -40,6 +43,8 @@ pub(crate) enum Flow {
     /// A deposit, given back by the provider.
     RefundDeposit,
     Bulk,
+    /// A transfer that is made a moment later, by the service itself.
+    Planned,
 }
 
 /// A request of somebody's, and what was answered.
@@ -58,6 +63,7 @@ enum Wish {
     Withdrawal(CreateWithdrawalRequest),
     Refund(CreateRefundRequest),
     Bulk(CreateBulkTransferRequest),
+    Planned(CreateScheduleRequest),
 }
 
 /// What was told of a transaction.
@@ -73,9 +79,12 @@ impl Flow {
         match self {
             Self::GiveBack => Self::Transfer.orders(house, &[]),
             Self::RefundDeposit => Self::Deposit.orders(house, &[]),
-            Self::Transfer | Self::Deposit | Self::DepositLater | Self::Withdrawal | Self::Bulk => {
-                Vec::new()
-            }
+            Self::Transfer
+            | Self::Deposit
+            | Self::DepositLater
+            | Self::Withdrawal
+            | Self::Bulk
+            | Self::Planned => Vec::new(),
         }
     }
 
@@ -121,6 +130,16 @@ impl Flow {
                     .collect()
             }
             Self::Bulk => each(&|minor| Order::new(&payer.token, bulk(payer, payee, minor))),
+            Self::Planned => each(&|minor| {
+                let wish = Wish::Planned(CreateScheduleRequest {
+                    from_wallet_id: payer.wallet.clone(),
+                    to_wallet_id: payee.wallet.clone(),
+                    amount: euros(minor),
+                    start_at: Some(now_stamp()),
+                    ..CreateScheduleRequest::default()
+                });
+                Order::new(&payer.token, wish)
+            }),
         }
     }
 }
@@ -215,12 +234,47 @@ impl Order {
                     })
                     .collect());
             }
+            Wish::Planned(wish) => {
+                let mut client = ScheduleServiceClient::new(process.channel());
+                let response = client.create_schedule(self.request(wish)).await?;
+                let schedule = response.into_inner().schedule;
+                let id = schedule.expect("a response has its schedule").schedule_id;
+                return self.planned(&mut client, &id).await;
+            }
         };
         let transaction: Transaction = transaction.expect("a response has its transaction");
         Ok(vec![Told {
             state: transaction.state(),
             id: transaction.transaction_id,
         }])
+    }
+
+    /// What became of the one run of a schedule; to be asked again while it is not over.
+    async fn planned(
+        &self,
+        client: &mut ScheduleServiceClient<Channel>,
+        id: &str,
+    ) -> Result<Vec<Told>, Status> {
+        let request = ListScheduleRunsRequest {
+            schedule_id: id.to_owned(),
+            ..ListScheduleRunsRequest::default()
+        };
+        let request = with_token(request, &self.token);
+        let runs = client.list_schedule_runs(request).await?.into_inner().runs;
+        match runs.as_slice() {
+            [run] if run.state() == ScheduleRunState::Completed => {
+                let ids = run.transaction_ids.iter();
+                Ok(ids
+                    .map(|id| Told {
+                        id: id.clone(),
+                        state: TransactionState::Completed,
+                    })
+                    .collect())
+            }
+            [] => Err(Status::unavailable("it has not begun")),
+            [run] if run.ended_at.is_none() => Err(Status::unavailable("it is under way")),
+            other => panic!("one run, which completes: {other:?}"),
+        }
     }
 
     fn request<T: Clone>(&self, wish: &T) -> Request<T> {
@@ -316,6 +370,14 @@ fn is_to_be_tried_again(status: &Status) -> bool {
             Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
         );
     is_gone || details.retry_info().is_some()
+}
+
+fn now_stamp() -> Timestamp {
+    let now = bursar_server::now();
+    Timestamp {
+        seconds: now.unix_timestamp(),
+        nanos: i32::try_from(now.nanosecond()).expect("fewer than 10^9"),
+    }
 }
 
 fn euros(minor_units: i64) -> Option<Money> {

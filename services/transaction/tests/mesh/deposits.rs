@@ -124,53 +124,6 @@ async fn impossible_deposits_are_refused_before_the_provider() {
     mesh.verify().await;
 }
 
-/// A deposit that the provider accepts for later is PROCESSING, completes by
-/// itself, and a replay still answers as the first time.
-#[tokio::test]
-async fn a_deposit_finished_later_completes_by_itself() {
-    let mesh = Mesh::start().await;
-    let alice = mesh.person();
-    let wallet = alice.wallet().await;
-    mesh.fault(json!({"operation": "charge", "kind": "pending", "delay_ms": 300}))
-        .await;
-    let request = deposit(&wallet, 500);
-    let first = alice
-        .deposit_with(request.clone(), "k")
-        .await
-        .expect("accepted");
-    let first = first.into_inner().transaction.expect("set");
-    assert_eq!(first.state(), TransactionState::Processing);
-    mesh.reaches(&first.transaction_id, TransactionState::Completed)
-        .await;
-    assert_eq!(alice.balance(&wallet).await, (500, 0));
-    let again = alice.deposit_with(request, "k").await.expect("as before");
-    assert_eq!(again.into_inner().transaction, Some(first));
-    mesh.verify().await;
-}
-
-/// The same, declined later.
-#[tokio::test]
-async fn a_deposit_declined_later_fails_by_itself() {
-    let mesh = Mesh::start().await;
-    let alice = mesh.person();
-    let wallet = alice.wallet().await;
-    mesh.fault(json!({"operation": "charge", "kind": "pending_decline", "delay_ms": 300}))
-        .await;
-    let accepted = alice
-        .deposit(deposit(&wallet, 500))
-        .await
-        .expect("accepted");
-    let failed = mesh
-        .reaches(&accepted.transaction_id, TransactionState::Failed)
-        .await;
-    assert_eq!(
-        failed.failure.expect("it says why").reason,
-        "PROVIDER_DECLINED"
-    );
-    assert_eq!(alice.balance(&wallet).await, (0, 0));
-    mesh.verify().await;
-}
-
 /// The charge happened and its answer was lost: UNKNOWN, then COMPLETED once.
 #[tokio::test]
 async fn a_charge_whose_answer_was_lost_completes_once() {
@@ -268,30 +221,6 @@ async fn a_charge_that_cannot_be_sent_is_given_up() {
     assert_eq!(
         mesh.at_provider("charges", &waiting.transaction_id).await,
         None
-    );
-    mesh.verify().await;
-}
-
-/// The wallet was closed while the provider took the money: a person decides,
-/// and nothing is dropped.
-#[tokio::test]
-async fn taken_money_without_a_place_needs_a_person() {
-    let mesh = Mesh::start().await;
-    let alice = mesh.person();
-    let wallet = alice.wallet().await;
-    mesh.fault(json!({"operation": "charge", "kind": "pending", "delay_ms": 300}))
-        .await;
-    let accepted = alice
-        .deposit(deposit(&wallet, 500))
-        .await
-        .expect("accepted");
-    mesh.set_status(&wallet, "closed").await;
-    let id = &accepted.transaction_id;
-    let review = mesh.reaches(id, TransactionState::ManualReview).await;
-    assert!(review.provider_reference.starts_with("ch_"));
-    assert_eq!(
-        mesh.count("SELECT count(*) FROM transaction_checks").await,
-        0
     );
     mesh.verify().await;
 }

@@ -1,7 +1,10 @@
 //! What `verify` finds when something is wrong.
 
+use bursar_contracts::transaction::v1::{CreateQuoteRequest, FeePayer, TransactionType};
+
 use crate::support::Mesh;
-use crate::support::calls::transfer;
+use crate::support::calls::{deposit, transfer};
+use crate::support::prices::{rule, transfer_quote};
 
 /// Each planted break is named by the rule that it breaks, and by no fewer.
 #[tokio::test]
@@ -63,6 +66,22 @@ async fn planted_breaks_are_found() {
              WHERE kind = 'transfer'",
             "no more is given back than was moved, and only of what is COMPLETED",
         ),
+        (
+            "UPDATE quotes SET fee_minor = fee_minor + 1",
+            "a quote is used by one transaction, which has its price",
+        ),
+        (
+            "UPDATE quotes SET transaction_id = gen_random_uuid()",
+            "a quote is used by one transaction, which has its price",
+        ),
+        (
+            "UPDATE transactions SET fee_rule_id = gen_random_uuid() WHERE fee_rule_id IS NOT NULL",
+            "what a transaction costs is what a fee rule for it says",
+        ),
+        (
+            "UPDATE transactions SET currency_code = 'USD' WHERE fee_rule_id IS NOT NULL",
+            "what a transaction costs is what a fee rule for it says",
+        ),
     ];
     let mesh = Mesh::start().await;
     let (alice, bob) = (mesh.person(), mesh.person());
@@ -71,9 +90,19 @@ async fn planted_breaks_are_found() {
         .transfer(transfer(&from, &to, 10))
         .await
         .expect("enough");
+    mesh.make_rule(rule(TransactionType::Deposit, FeePayer::Recipient))
+        .await
+        .expect("the rule makes sense");
+    let quote = CreateQuoteRequest {
+        r#type: TransactionType::Deposit.into(),
+        ..transfer_quote("", &from, 100)
+    };
+    let mut quoted = deposit(&from, 100);
+    quoted.quote_id = alice.quote(quote).await.expect("alice may ask").quote_id;
+    alice.deposit(quoted).await.expect("the quote fits");
     mesh.verify().await;
     let rules = bursar_transaction::definition().invariants;
-    for (statement, rule) in breaks {
+    for (statement, broken) in breaks {
         // Rolled back at the end, so that each break is found by itself; the
         // recovery of the running service never sees it.
         let mut planted = mesh.database.owner.begin().await.expect("a connection");
@@ -83,14 +112,14 @@ async fn planted_breaks_are_found() {
             .expect("the break is planted");
         let sql = rules
             .iter()
-            .find(|known| known.name == rule)
+            .find(|known| known.name == broken)
             .expect("a rule")
             .sql;
         let found = sqlx::query(sql)
             .fetch_all(&mut *planted)
             .await
             .expect("a query");
-        assert!(!found.is_empty(), "{rule}: {statement}");
+        assert!(!found.is_empty(), "{broken}: {statement}");
         planted.rollback().await.expect("nothing stays");
     }
     mesh.verify().await;

@@ -45,27 +45,6 @@ async fn a_transfer_outlives_a_ledger_that_is_away() {
     mesh.verify().await;
 }
 
-/// Nobody tries the key again: recovery ends the transfer by itself.
-#[tokio::test]
-async fn recovery_ends_a_transfer_that_nobody_asks_about() {
-    let mesh = Mesh::start().await;
-    let (alice, bob) = (mesh.person(), mesh.person());
-    let (from, to) = (alice.funded(1_000).await, bob.wallet().await);
-    mesh.to_wallet.set(Mode::Cut);
-    let request = transfer(&from, &to, 400);
-    let away = alice
-        .transfer_within(request, "k", SHORT)
-        .await
-        .expect_err("away");
-    let id = told(&away)
-        .transaction_id
-        .expect("the waiting transaction is named");
-    mesh.to_wallet.set(Mode::Whole);
-    mesh.reaches(&id, TransactionState::Completed).await;
-    assert_eq!(bob.balance(&to).await, (400, 0));
-    mesh.verify().await;
-}
-
 /// The ledger posted and its answer was lost: the same key ends COMPLETED, and
 /// the money moved once.
 #[tokio::test]

@@ -1,11 +1,20 @@
 //! The transaction service in a mesh of real services, each test with its own.
 
+mod bank;
 mod bulk;
 mod callbacks;
 mod deposits;
+mod edge_cases;
 mod explain;
+mod fees;
+mod fraud;
+mod fraud_cases;
+mod fraud_worker;
+mod fx;
 mod invariants;
+mod limits;
 mod lost_answers;
+mod quotes;
 mod reads;
 mod reconciliation;
 mod reconciliation_import;
@@ -13,7 +22,9 @@ mod reconciliation_sandbox;
 mod reconciliation_settings;
 mod refunds;
 mod routing;
+mod schedules;
 mod support;
+mod together;
 mod transfers;
 mod watch;
 mod withdrawals;

@@ -3,8 +3,10 @@
 //! transaction and each of the others that a test can cut.
 
 pub(crate) mod calls;
+pub(crate) mod fraud;
 pub(crate) mod inbox;
 pub(crate) mod person;
+pub(crate) mod prices;
 pub(crate) mod settlement;
 pub(crate) mod wire;
 
@@ -181,8 +183,13 @@ impl Mesh {
             if transaction.state() == state {
                 return transaction;
             }
+            // What has ended stays so.
+            let has_ended = matches!(
+                transaction.state(),
+                TransactionState::Completed | TransactionState::Failed
+            );
             assert!(
-                Instant::now() < give_up,
+                Instant::now() < give_up && !has_ended,
                 "{id} is {:?}, not {state:?}",
                 transaction.state()
             );
@@ -243,19 +250,24 @@ impl Mesh {
 
     /// Stops the transaction service and starts another one in its place.
     pub(crate) async fn restart_service(&mut self) {
+        let next = self.another_service().await;
+        std::mem::replace(&mut self.service, next).stop().await;
+    }
+
+    /// Another instance of the transaction service beside the first.
+    pub(crate) async fn another_service(&self) -> TestService {
         let settings: Vec<_> = self
             .settings
             .iter()
             .map(|(name, value)| (*name, &**value))
             .collect();
-        let next = TestService::start(
+        TestService::start(
             bursar_transaction::definition(),
             &self.database,
             &self.tokens,
             &settings,
         )
-        .await;
-        std::mem::replace(&mut self.service, next).stop().await;
+        .await
     }
 
     /// Turns a wallet's status, for which wallet has no RPC yet.

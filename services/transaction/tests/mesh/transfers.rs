@@ -64,45 +64,6 @@ async fn a_key_means_one_transfer() {
     mesh.verify().await;
 }
 
-/// Fifty duplicates at once have one effect; each gets the one answer or is
-/// told to try again.
-#[tokio::test]
-async fn concurrent_duplicates_have_one_effect() {
-    let mesh = Mesh::start().await;
-    let (alice, bob) = (mesh.person(), mesh.person());
-    let (from, to) = (alice.funded(1_000).await, bob.wallet().await);
-    let request = transfer(&from, &to, 10);
-    let mut calls = tokio::task::JoinSet::new();
-    for _ in 0..50 {
-        let message = alice.request_with(request.clone(), "k");
-        let mut client = mesh.client();
-        calls.spawn(async move { client.create_transfer(message).await });
-    }
-    let mut ids = std::collections::HashSet::new();
-    while let Some(call) = calls.join_next().await {
-        match call.expect("no call panics") {
-            Ok(response) => {
-                let transaction = response.into_inner().transaction.expect("set");
-                ids.insert(transaction.transaction_id);
-            }
-            Err(status) => {
-                let told = told(&status);
-                assert_eq!(told.code, Code::Aborted, "{status:?}");
-                assert_eq!(told.reason, "IDEMPOTENCY_KEY_IN_USE");
-                assert!(told.retries);
-            }
-        }
-    }
-    assert_eq!(ids.len(), 1);
-    assert_eq!(bob.balance(&to).await, (10, 0));
-    assert_eq!(
-        mesh.count("SELECT count(*) FROM transactions WHERE kind = 'transfer'")
-            .await,
-        1
-    );
-    mesh.verify().await;
-}
-
 /// Not enough money: FAILED is recorded, and a replay is the same error about
 /// the same transaction even when the money is there by then.
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bursar_aip::id::{TransactionId, UserId, WalletId};
 use bursar_money::{Currency, PositiveMoney};
 use bursar_transaction::domain::{
-    Back, Initiated, Movement, ProviderName, Refund, Terms, Transaction,
+    Back, Initiated, Movement, Price, ProviderName, Refund, Terms, Transaction,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -111,6 +111,7 @@ impl Scene {
         let initiated = Initiated {
             movement: self.movement(tx),
             amount: amount(),
+            price: Price::default(),
             initiator: owner(),
         };
         Transaction::initiate(id(tx), initiated, at(clock))

@@ -88,6 +88,9 @@ pub(crate) fn account(account: &Account, bucket: Bucket) -> usize {
         Account::Settlement(_) => SETTLEMENT,
         Account::Receivable(_) => RECEIVABLE,
         Account::Suspense => RECEIVABLE + 1,
+        Account::Fees | Account::Liquidity => {
+            unreachable!("the scenes have neither fees nor rates")
+        }
     }
 }
 

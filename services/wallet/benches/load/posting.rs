@@ -86,6 +86,7 @@ impl Chooser {
                 ..Posting::default()
             }],
             mode: BatchMode::Independent.into(),
+            origins: Vec::new(),
         }
     }
 

@@ -143,6 +143,7 @@ pub(super) fn system_purpose_of(purpose: proto::SystemPurpose) -> Option<SystemP
         proto::SystemPurpose::BonusPool => Some(SystemPurpose::BonusPool),
         proto::SystemPurpose::Suspense => Some(SystemPurpose::Suspense),
         proto::SystemPurpose::Receivable => Some(SystemPurpose::Receivable),
+        proto::SystemPurpose::Liquidity => Some(SystemPurpose::Liquidity),
     }
 }
 

@@ -8,7 +8,9 @@ use bursar_contracts::r#type::v1::ErrorReason;
 use bursar_contracts::wallet::v1 as proto;
 use bursar_contracts::wallet::v1::posting_result::Outcome as ProtoOutcome;
 use bursar_money::Currency;
+use bursar_server::canary;
 use bursar_status::StatusBuilder;
+use bursar_status::correlation::CorrelationId;
 use prost_types::Timestamp;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -43,10 +45,59 @@ pub(crate) fn postings(
     request.postings.iter().enumerate().map(convert).collect()
 }
 
+/// Who is behind a posting.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    /// Who caused it.
+    pub(crate) actor: String,
+    /// What joins it with the request that began it.
+    pub(crate) correlation: CorrelationId,
+}
+
+/// Who is behind each posting of a request; `None` when the caller is behind all.
+pub(crate) fn origins(request: &proto::PostBatchRequest) -> Result<Option<Vec<Origin>>, Status> {
+    if request.origins.is_empty() {
+        return Ok(None);
+    }
+    if mode(request) == Mode::Atomic {
+        return Err(invalid(
+            "origins",
+            "may be given only with independent postings",
+        ));
+    }
+    if request.origins.len() != request.postings.len() {
+        return Err(invalid("origins", "must be as many as the postings"));
+    }
+    let convert = |(index, origin): (usize, &proto::PostingOrigin)| {
+        let correlation = CorrelationId::parse(&origin.correlation_id).ok_or_else(|| {
+            invalid(
+                &format!("origins[{index}].correlation_id"),
+                "must be 1 to 64 characters",
+            )
+        })?;
+        Ok(Origin {
+            actor: origin.actor.clone(),
+            correlation,
+        })
+    };
+    request
+        .origins
+        .iter()
+        .enumerate()
+        .map(convert)
+        .collect::<Result<_, _>>()
+        .map(Some)
+}
+
 fn posting(posting: &proto::Posting, tenant: &TenantId, path: &str) -> Result<Posting, Status> {
     let field = |name: &str| format!("{path}.{name}");
     let id = Uuid::try_parse(&posting.posting_id)
         .map_err(|_| invalid(&field("posting_id"), "must be a UUID"))?;
+    let id = if canary!("ledger.replay_posted") {
+        Uuid::now_v7()
+    } else {
+        id
+    };
     let kind = enums::posting_kind_of(posting.kind())
         .ok_or_else(|| invalid(&field("kind"), "must be given"))?;
     let legs = posting

@@ -44,6 +44,7 @@ fn account_class(class: AccountClass) -> proto::AccountClass {
         AccountClass::Platform(SystemPurpose::BonusPool) => proto::AccountClass::BonusPool,
         AccountClass::Platform(SystemPurpose::Suspense) => proto::AccountClass::Suspense,
         AccountClass::Platform(SystemPurpose::Receivable) => proto::AccountClass::Receivable,
+        AccountClass::Platform(SystemPurpose::Liquidity) => proto::AccountClass::Liquidity,
     }
 }
 

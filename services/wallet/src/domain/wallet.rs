@@ -159,6 +159,8 @@ pub enum SystemPurpose {
     Suspense,
     /// What the owner of a user's wallet owes the platform.
     Receivable,
+    /// What the platform has taken or given of a currency in exchange for another.
+    Liquidity,
 }
 
 impl SystemPurpose {
@@ -170,6 +172,7 @@ impl SystemPurpose {
             Self::BonusPool => "bonus_pool",
             Self::Suspense => "suspense",
             Self::Receivable => "receivable",
+            Self::Liquidity => "liquidity",
         }
     }
 }

@@ -10,12 +10,13 @@ use crate::domain::trial_balance::{AccountClass, Columns};
 use crate::domain::wallet::{Bucket, SystemPurpose};
 
 /// The purposes of the platform's wallets.
-const PURPOSES: [SystemPurpose; 5] = [
+const PURPOSES: [SystemPurpose; 6] = [
     SystemPurpose::Settlement,
     SystemPurpose::Fees,
     SystemPurpose::BonusPool,
     SystemPurpose::Suspense,
     SystemPurpose::Receivable,
+    SystemPurpose::Liquidity,
 ];
 
 /// The classes of one currency or of all, in one reading of all wallets, which is

@@ -34,6 +34,7 @@ impl Poster {
         let request = PostBatchRequest {
             postings: call.postings.clone(),
             mode: call.mode.into(),
+            origins: Vec::new(),
         };
         let response = self
             .client

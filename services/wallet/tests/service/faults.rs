@@ -133,6 +133,7 @@ async fn a_call_that_comes_too_late_is_dropped() {
     let request = bursar_contracts::wallet::v1::PostBatchRequest {
         postings: vec![late.clone()],
         mode: BatchMode::Independent.into(),
+        origins: Vec::new(),
     };
     let timeout = Duration::from_millis(100);
     let mut request = bursar_testkit::with_token(request, &ledger.token);

@@ -26,6 +26,7 @@ mod immutability;
 mod life;
 mod limits;
 mod model;
+mod origins;
 mod projections;
 mod proof;
 mod provider_accounts;

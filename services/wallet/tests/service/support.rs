@@ -158,6 +158,7 @@ impl Poster {
         let request = PostBatchRequest {
             postings,
             mode: mode.into(),
+            origins: Vec::new(),
         };
         let request = with_token(request, &self.token);
         let response = self.client.post_batch(request).await?;
@@ -215,11 +216,20 @@ pub(crate) fn leg_in(bucket: Bucket, wallet: &Wallet, amount_minor: i64) -> Leg 
 
 /// A leg on the platform's settlement wallet with the sandbox provider.
 pub(crate) fn settlement(currency: &str, amount_minor: i64) -> Leg {
+    platform(SystemPurpose::Settlement, "sandbox", currency, amount_minor)
+}
+
+/// A leg on the platform's liquidity in a currency.
+pub(crate) fn liquidity(currency: &str, amount_minor: i64) -> Leg {
+    platform(SystemPurpose::Liquidity, "", currency, amount_minor)
+}
+
+fn platform(purpose: SystemPurpose, name: &str, currency: &str, amount_minor: i64) -> Leg {
     Leg {
         wallet_id: String::new(),
         system: Some(SystemAccount {
-            purpose: SystemPurpose::Settlement.into(),
-            name: "sandbox".to_owned(),
+            purpose: purpose.into(),
+            name: name.to_owned(),
             currency_code: currency.to_owned(),
         }),
         bucket: Bucket::Available.into(),

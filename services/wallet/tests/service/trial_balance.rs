@@ -2,7 +2,8 @@
 
 use bursar_aip::id::{HoldId, UserId};
 use bursar_contracts::wallet::v1::{
-    AccountClass, BatchMode, GetTrialBalanceRequest, TrialBalance, TrialBalanceLine,
+    AccountClass, BatchMode, GetTrialBalanceRequest, PostingKind, RejectionReason, TrialBalance,
+    TrialBalanceLine,
 };
 use bursar_testkit::with_token;
 use sqlx::AssertSqlSafe;
@@ -10,7 +11,9 @@ use tonic::Code;
 
 use crate::bookkeeper::Bookkeeper;
 use crate::random_books::{Deed, Teller, When};
-use crate::support::{Fixture, applied, deposit, place, reason, transfer};
+use crate::support::{
+    Fixture, applied, deposit, leg, liquidity, place, posting, reason, rejected, transfer,
+};
 
 async fn trial_balances(books: &Bookkeeper, currency: &str) -> Vec<TrialBalance> {
     let request = GetTrialBalanceRequest {
@@ -63,6 +66,42 @@ async fn the_columns_are_equal() {
     assert_eq!(all.len(), 2);
     assert_eq!(trial_balances(&books, "EUR").await, [eur]);
     assert_eq!(trial_balances(&books, "GBP").await, []);
+}
+
+/// An exchange is one posting with a balanced pair in each currency, and the
+/// platform's liquidity shows what it has taken and given.
+#[tokio::test]
+async fn an_exchange_balances_in_both_currencies() {
+    let fixture = Fixture::start().await;
+    let books = Bookkeeper::of(&fixture);
+    let alice = fixture.funded("EUR", 500).await;
+    let bob = fixture.open(UserId::generate(), "USD").await;
+    let mut ledger = fixture.ledger();
+    let exchange = |taken: i64, given: i64| {
+        let legs = vec![
+            leg(&alice, -100),
+            liquidity("EUR", taken),
+            liquidity("USD", -given),
+            leg(&bob, 108),
+        ];
+        posting(PostingKind::Transfer, legs)
+    };
+    applied(&ledger.post_one(exchange(100, 108)).await);
+    // The sum over both currencies is no balance.
+    let crossed = ledger.post_one(exchange(101, 109)).await;
+    assert_eq!(rejected(&crossed).0, RejectionReason::Unbalanced);
+    let all = trial_balances(&books, "").await;
+    assert!(
+        all[0]
+            .lines
+            .contains(&line(AccountClass::Liquidity, 1, 0, 100))
+    );
+    assert!(
+        all[1]
+            .lines
+            .contains(&line(AccountClass::Liquidity, 1, 108, 0))
+    );
+    assert!(all.iter().all(|balance| balance.balanced));
 }
 
 /// Whatever is posted meanwhile, each reading is of one moment and balances.

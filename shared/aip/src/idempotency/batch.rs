@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use sqlx::{PgConnection, query};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::answer::Answer;
 use super::{Scope, TTL};
@@ -32,16 +33,7 @@ pub async fn answer_all(
     requests: &[Answered<'_>],
     now: OffsetDateTime,
 ) -> Result<Vec<bool>, sqlx::Error> {
-    let of_scope = |part: for<'a> fn(&'a Scope<'a>) -> &'a str| -> Vec<&str> {
-        requests
-            .iter()
-            .map(|request| part(&request.scope))
-            .collect()
-    };
-    let tenants = of_scope(|scope| scope.tenant.as_str());
-    let principals = of_scope(|scope| scope.principal);
-    let methods = of_scope(|scope| scope.method);
-    let keys = of_scope(|scope| scope.key.as_str());
+    let scopes = Scopes::of(requests.iter().map(|request| request.scope));
     let fingerprints: Vec<&[u8]> = requests
         .iter()
         .map(|request| request.fingerprint.as_slice())
@@ -53,7 +45,7 @@ pub async fn answer_all(
         messages.push(message);
         bodies.push(body);
     }
-    let claimed: HashSet<(String, String, String, String)> = query!(
+    let rows = query!(
         "INSERT INTO idempotency_keys
              (tenant_id, principal, method, key, fingerprint, answer_code, answer_message,
               answer_body, created_at, expires_at)
@@ -66,10 +58,10 @@ pub async fn answer_all(
          ORDER BY tenant_id, principal, method, key
          ON CONFLICT (tenant_id, principal, method, key) DO NOTHING
          RETURNING tenant_id, principal, method, key",
-        &tenants as &[&str],
-        &principals as &[&str],
-        &methods as &[&str],
-        &keys as &[&str],
+        &scopes.tenants as &[&str],
+        &scopes.principals as &[&str],
+        &scopes.methods as &[&str],
+        &scopes.keys as &[&str],
         &fingerprints as &[&[u8]],
         &codes,
         &messages as &[Option<&[u8]>],
@@ -78,21 +70,143 @@ pub async fn answer_all(
         now + TTL,
     )
     .fetch_all(conn)
-    .await?
-    .into_iter()
-    .map(|row| (row.tenant_id, row.principal, row.method, row.key))
-    .collect();
-    if claimed.len() == requests.len() {
-        return Ok(vec![true; requests.len()]);
+    .await?;
+    let found = rows
+        .into_iter()
+        .map(|row| (row.tenant_id, row.principal, row.method, row.key));
+    Ok(scopes.which(found.collect()))
+}
+
+/// A request whose answer is not known yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Claiming<'a> {
+    /// What the key is bound to.
+    pub scope: Scope<'a>,
+    /// What tells the request from another one with its key.
+    pub fingerprint: [u8; 32],
+    /// What the request is about to make, for whoever finds the claim unanswered.
+    pub resource: Option<Uuid>,
+}
+
+/// Claims the keys of requests in one statement, as [`super::claim`] does one.
+/// Says of each request whether its key was free; for the others [`answer_all`]'s
+/// rules hold.
+pub async fn claim_all(
+    conn: &mut PgConnection,
+    requests: &[Claiming<'_>],
+    now: OffsetDateTime,
+) -> Result<Vec<bool>, sqlx::Error> {
+    let scopes = Scopes::of(requests.iter().map(|request| request.scope));
+    let fingerprints: Vec<&[u8]> = requests
+        .iter()
+        .map(|request| request.fingerprint.as_slice())
+        .collect();
+    let resources: Vec<Option<Uuid>> = requests.iter().map(|request| request.resource).collect();
+    let rows = query!(
+        "INSERT INTO idempotency_keys
+             (tenant_id, principal, method, key, fingerprint, resource, created_at, expires_at)
+         SELECT tenant_id, principal, method, key, fingerprint, resource, $7, $8
+         FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::uuid[])
+             AS claimed (tenant_id, principal, method, key, fingerprint, resource)
+         ORDER BY tenant_id, principal, method, key
+         ON CONFLICT (tenant_id, principal, method, key) DO NOTHING
+         RETURNING tenant_id, principal, method, key",
+        &scopes.tenants as &[&str],
+        &scopes.principals as &[&str],
+        &scopes.methods as &[&str],
+        &scopes.keys as &[&str],
+        &fingerprints as &[&[u8]],
+        &resources as &[Option<Uuid>],
+        now,
+        now + TTL,
+    )
+    .fetch_all(conn)
+    .await?;
+    let found = rows
+        .into_iter()
+        .map(|row| (row.tenant_id, row.principal, row.method, row.key));
+    Ok(scopes.which(found.collect()))
+}
+
+/// Records the answers to claimed requests in one statement, as [`super::complete`]
+/// does one. Says of each whether its claim was still there and unanswered.
+pub async fn complete_all(
+    conn: &mut PgConnection,
+    answers: &[(Scope<'_>, &Answer)],
+) -> Result<Vec<bool>, sqlx::Error> {
+    let scopes = Scopes::of(answers.iter().map(|(scope, _)| *scope));
+    let (mut codes, mut messages, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
+    for (_, answer) in answers {
+        let (code, message, body) = answer.columns();
+        codes.push(code);
+        messages.push(message);
+        bodies.push(body);
     }
-    let was_free = |request: &Answered<'_>| {
-        let scope = &request.scope;
-        claimed.contains(&(
-            scope.tenant.as_str().to_owned(),
-            scope.principal.to_owned(),
-            scope.method.to_owned(),
-            scope.key.as_str().to_owned(),
-        ))
-    };
-    Ok(requests.iter().map(was_free).collect())
+    let rows = query!(
+        "UPDATE idempotency_keys AS keys
+         SET answer_code = answered.answer_code, answer_message = answered.answer_message,
+             answer_body = answered.answer_body
+         FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[], $5::smallint[],
+                 $6::bytea[], $7::bytea[])
+             AS answered (tenant_id, principal, method, key, answer_code, answer_message,
+                 answer_body)
+         WHERE keys.tenant_id = answered.tenant_id AND keys.principal = answered.principal
+           AND keys.method = answered.method AND keys.key = answered.key
+           AND keys.answer_code IS NULL
+         RETURNING keys.tenant_id, keys.principal, keys.method, keys.key",
+        &scopes.tenants as &[&str],
+        &scopes.principals as &[&str],
+        &scopes.methods as &[&str],
+        &scopes.keys as &[&str],
+        &codes,
+        &messages as &[Option<&[u8]>],
+        &bodies as &[&[u8]],
+    )
+    .fetch_all(conn)
+    .await?;
+    let found = rows
+        .into_iter()
+        .map(|row| (row.tenant_id, row.principal, row.method, row.key));
+    Ok(scopes.which(found.collect()))
+}
+
+/// The primary keys of some requests as columns.
+struct Scopes<'a> {
+    tenants: Vec<&'a str>,
+    principals: Vec<&'a str>,
+    methods: Vec<&'a str>,
+    keys: Vec<&'a str>,
+}
+
+impl<'a> Scopes<'a> {
+    fn of(scopes: impl Iterator<Item = Scope<'a>>) -> Self {
+        let (tenants, principals, methods, keys) = scopes
+            .map(|scope| {
+                let (tenant, key) = (scope.tenant.as_str(), scope.key.as_str());
+                (tenant, scope.principal, scope.method, key)
+            })
+            .collect();
+        Self {
+            tenants,
+            principals,
+            methods,
+            keys,
+        }
+    }
+
+    /// Says of each, in order, whether it is among the rows that a statement found.
+    fn which(&self, found: HashSet<(String, String, String, String)>) -> Vec<bool> {
+        if found.len() == self.keys.len() {
+            return vec![true; self.keys.len()];
+        }
+        let row = |index: usize| {
+            let [tenant, principal, method, key] =
+                [&self.tenants, &self.principals, &self.methods, &self.keys]
+                    .map(|column| column[index].to_owned());
+            (tenant, principal, method, key)
+        };
+        (0..self.keys.len())
+            .map(|index| found.contains(&row(index)))
+            .collect()
+    }
 }

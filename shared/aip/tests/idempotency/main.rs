@@ -2,6 +2,7 @@
 
 mod contention;
 mod database;
+mod together;
 
 use bursar_aip::id::TenantId;
 use bursar_aip::idempotency::{

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::super::Counts;
 use super::*;
 use crate::domain::{
-    Initiated, LedgerFault, Movement, Posted, PostingKind, RefusalReason, Side, State,
+    Initiated, LedgerFault, Movement, Posted, PostingKind, Price, RefusalReason, Side, State,
 };
 use crate::ledger::Reply;
 
@@ -132,6 +132,7 @@ fn run_of(mode: Mode, amounts: &[i64]) -> BulkRun {
                     to: WalletId::generate(),
                 },
                 amount: PositiveMoney::new(euro, *amount).expect("positive"),
+                price: Price::default(),
                 initiator,
             };
             Item {

@@ -3,6 +3,7 @@
 use time::OffsetDateTime;
 
 use super::super::refund::Shortfall;
+use super::super::review::SCREENING;
 use super::super::{
     Event, Failure, Flow, MovementKind, Refusal, Resolution, State, Transaction, Verdict,
 };
@@ -121,6 +122,15 @@ impl<'a> Draft<'a> {
         self.record(found)?.open()
     }
 
+    /// Only what has done nothing yet can be stopped: a decision about it is then
+    /// all that there is to say.
+    pub(super) fn screened(self) -> Result<Step, StepError> {
+        if self.transaction.state != State::Pending || self.transaction.version != 1 {
+            return Err(self.unexpected());
+        }
+        self.review(SCREENING)
+    }
+
     pub(super) fn asked(self, asked: Asked) -> Result<Step, StepError> {
         match (self.transaction.state, asked) {
             (State::Processing, Asked::Answered(answer)) => self.answered(answer),
@@ -196,9 +206,11 @@ impl<'a> Draft<'a> {
     }
 
     /// Asks the provider to act, unless the transaction has waited so long for
-    /// it that nobody expects it any more. Only called when nothing was sent.
+    /// it that nobody expects it any more. What a person had to approve first waits
+    /// since then. Only called when nothing was sent.
     fn ask(self) -> Result<Step, StepError> {
-        let waited = self.now - self.transaction.created_at;
+        let transaction = &self.transaction;
+        let waited = self.now - transaction.approved_at.unwrap_or(transaction.created_at);
         if waited >= self.terms.give_up_after || self.is_given_up() {
             return self.release();
         }
@@ -231,6 +243,12 @@ impl<'a> Draft<'a> {
             return resolved.end_without_effect();
         }
         Ok(resolved.rest(None))
+    }
+
+    /// A person has rejected what screening had stopped. Nothing was ever posted or
+    /// sent, so there is nothing to bar and nothing to give back.
+    pub(in super::super) fn rejected(self, event: Event) -> Result<Step, StepError> {
+        self.record(event)?.fail(Failure::rejected())
     }
 
     /// Whether an operator has said that it is to fail.

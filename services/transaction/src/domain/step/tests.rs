@@ -2,6 +2,7 @@
 //! everything: what the machine does must come out right in all of it.
 
 mod cases;
+mod prices;
 mod refunds;
 mod reviews;
 mod world;
@@ -14,7 +15,7 @@ use proptest::prelude::*;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::super::{Back, Initiated, Movement, Refund, State, Transaction};
+use super::super::{Back, Initiated, Movement, Price, Refund, State, Transaction};
 use super::Terms;
 use world::World;
 
@@ -94,9 +95,14 @@ fn initiated(movement: Movement) -> Transaction {
 }
 
 fn initiated_with(movement: Movement, minor: i64) -> Transaction {
+    initiated_at(movement, minor, Price::default())
+}
+
+fn initiated_at(movement: Movement, minor: i64, price: Price) -> Transaction {
     let initiated = Initiated {
         movement,
         amount: amount(minor),
+        price,
         initiator: user(),
     };
     Transaction::initiate(transaction_id(), initiated, OffsetDateTime::UNIX_EPOCH)
@@ -122,10 +128,12 @@ proptest! {
     #[test]
     fn every_course_ends_right(
         movement in any_movement(),
-        funds in prop_oneof![Just(0_i64), Just(99), Just(100), Just(1000)],
+        price in any::<u8>(),
+        funds in prop_oneof![Just(0_i64), Just(99), Just(100), Just(104), Just(105), Just(1000)],
         choices in proptest::collection::vec(any::<u8>(), 0..60),
     ) {
-        let mut world = World::new(initiated(movement), funds);
+        let price = prices::some(&movement, price);
+        let mut world = World::new(initiated_at(movement, 100, price), funds);
         for choice in choices {
             world.stumble(choice);
             world.check_always();

@@ -1,6 +1,6 @@
 //! What an explanation tells, to whom, and in which order.
 
-use bursar_aip::id::{HoldId, TenantId, UserId, WalletId};
+use bursar_aip::id::{FeeRuleId, HoldId, TenantId, UserId, WalletId};
 use bursar_contracts::transaction::v1::ProviderCallOutcome;
 use bursar_money::{Currency, PositiveMoney};
 use bursar_server::now;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::contract::time;
-use crate::domain::{Failure, Initiated, Movement, Transaction};
+use crate::domain::{Failure, Fee, FeePayer, Initiated, Movement, Price, Transaction};
 
 fn initiated() -> Initiated {
     Initiated {
@@ -20,6 +20,7 @@ fn initiated() -> Initiated {
         },
         amount: PositiveMoney::new(Currency::parse("EUR").expect("a currency"), 100)
             .expect("positive"),
+        price: Price::default(),
         initiator: UserId::generate(),
     }
 }
@@ -47,6 +48,28 @@ fn succeeded() -> Event {
     Event::ProviderSucceeded {
         reference: "po_1".to_owned(),
     }
+}
+
+/// The beginning tells what it costs, when a rule was there for it.
+#[test]
+fn the_beginning_tells_the_fee() {
+    let plain = words::summary(&Event::Initiated(initiated()));
+    assert_eq!(plain, "A withdrawal was recorded.");
+    let fee = Fee {
+        minor: 35,
+        payer: FeePayer::Sender,
+        rule: FeeRuleId::generate(),
+    };
+    let price = Price {
+        fee: Some(fee),
+        conversion: None,
+    };
+    let priced = Initiated {
+        price,
+        ..initiated()
+    };
+    let told = words::summary(&Event::Initiated(priced));
+    assert_eq!(told, "A withdrawal was recorded, with a fee of 0.35 EUR.");
 }
 
 /// A log whose events happened at these seconds after the first.

@@ -1,14 +1,14 @@
 //! Events in a sentence for people.
 
-use crate::domain::{Event, Resolution};
+use bursar_money::Money;
+
+use crate::domain::{Event, Initiated, Resolution};
 
 /// What happened. Nothing in it is more than the customer may know: causes and
 /// operators' words are left out.
 pub(super) fn summary(event: &Event) -> String {
     match event {
-        Event::Initiated(initiated) => {
-            format!("A {} was recorded.", initiated.movement.kind().name())
-        }
+        Event::Initiated(initiated) => recorded(initiated),
         Event::ShortfallFound { .. } => {
             "The wallet had not enough for the refund; the platform pays the rest.".to_owned()
         }
@@ -36,4 +36,18 @@ pub(super) fn summary(event: &Event) -> String {
             Resolution::Retry => "A person let it go on.".to_owned(),
         },
     }
+}
+
+fn recorded(initiated: &Initiated) -> String {
+    let kind = initiated.movement.kind().name();
+    let fee = Money::new(initiated.amount.currency(), initiated.price.fee_minor());
+    let cost = match initiated.price.fee {
+        Some(_) => format!(", with a fee of {fee}"),
+        None => String::new(),
+    };
+    let becomes = match &initiated.price.conversion {
+        Some(conversion) => format!(", to arrive as {}", conversion.amount.money()),
+        None => String::new(),
+    };
+    format!("A {kind} was recorded{cost}{becomes}.")
 }

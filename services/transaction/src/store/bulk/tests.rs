@@ -11,7 +11,9 @@ use bursar_testkit::TestDatabase;
 use uuid::Uuid;
 
 use crate::bulk::{Bulk, Counts, Item, ItemResult, Mode};
-use crate::domain::{Event, Initiated, Movement, Refusal, RefusalReason, Side, State, Transaction};
+use crate::domain::{
+    Event, Initiated, Movement, Price, Refusal, RefusalReason, Side, State, Transaction,
+};
 use crate::store::bulk_checks::{self, Lease};
 use crate::store::transactions::{self, Stored};
 use crate::store::{bulk, bulk_rows, events};
@@ -51,6 +53,7 @@ fn new(mode: Mode, transfers: i32) -> (Bulk, Vec<Item>, Vec<Event>) {
                     to: WalletId::generate(),
                 },
                 amount: PositiveMoney::new(euro, i64::from(position) + 1).expect("positive"),
+                price: Price::default(),
                 initiator,
             };
             let id = TransactionId::generate();

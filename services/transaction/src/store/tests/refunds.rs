@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::domain::{
-    Asker, Failure, RefundError, Resolution, Resolved, State, plan_refund, resolve,
+    Asker, Failure, Price, RefundError, Resolution, Resolved, State, plan_refund, resolve,
 };
 
 fn euros(minor: i64) -> PositiveMoney {
@@ -52,6 +52,7 @@ async fn draw(
     let initiated = Initiated {
         movement,
         amount,
+        price: Price::default(),
         initiator: UserId::generate(),
     };
     let id = TransactionId::generate();

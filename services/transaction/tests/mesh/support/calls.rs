@@ -21,6 +21,7 @@ pub(crate) fn transfer(from: &str, to: &str, minor_units: i64) -> CreateTransfer
         to_wallet_id: to.to_owned(),
         amount: euros(minor_units),
         description: "lunch".to_owned(),
+        quote_id: String::new(),
     }
 }
 
@@ -30,6 +31,7 @@ pub(crate) fn deposit(wallet: &str, minor_units: i64) -> CreateDepositRequest {
         amount: euros(minor_units),
         provider: "sandbox".to_owned(),
         description: String::new(),
+        quote_id: String::new(),
     }
 }
 
@@ -39,6 +41,7 @@ pub(crate) fn withdrawal(wallet: &str, minor_units: i64) -> CreateWithdrawalRequ
         amount: euros(minor_units),
         provider: "sandbox".to_owned(),
         description: String::new(),
+        quote_id: String::new(),
     }
 }
 

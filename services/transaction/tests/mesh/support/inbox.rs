@@ -63,14 +63,17 @@ impl Inbox {
         }
     }
 
+    /// The next callback, whatever it is about.
+    pub(crate) async fn next(&self) -> Notice {
+        let mut notices = self.notices.lock().await;
+        let next = notices.recv().await;
+        next.expect("the inbox runs as long as the test")
+    }
+
     /// The next callback about a reference; others before it are dropped.
     pub(crate) async fn about(&self, reference: &str) -> Notice {
-        let mut notices = self.notices.lock().await;
         loop {
-            let notice = notices
-                .recv()
-                .await
-                .expect("the inbox runs as long as the test");
+            let notice = self.next().await;
             if notice.body.contains(reference) {
                 return notice;
             }

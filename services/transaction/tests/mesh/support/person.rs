@@ -22,7 +22,7 @@ use super::{LOOK_AGAIN, Mesh};
 pub(crate) struct Person<'a> {
     pub(crate) id: UserId,
     pub(crate) token: String,
-    mesh: &'a Mesh,
+    pub(super) mesh: &'a Mesh,
 }
 
 impl<'a> Person<'a> {

@@ -18,7 +18,7 @@
 
 use bursar_aip::id::{CampaignId, UserId};
 use bursar_events::Event;
-use bursar_server::crash_point;
+use bursar_server::{canary, crash_point};
 use bursar_status::correlation;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
@@ -28,6 +28,7 @@ use crate::domain::batch::{Decided, Mode, Outcome, decide_call, holds_of, wallet
 use crate::domain::bonus::{BonusGrant, BonusStep};
 use crate::domain::book::{Book, SpendOrder};
 use crate::domain::decide::Applied;
+use crate::domain::hold::HoldStatus;
 use crate::domain::posting::Posting;
 use crate::domain::wallet::Wallet;
 use crate::jobs::queue::{Call, Origin};
@@ -113,16 +114,25 @@ async fn load(connection: &mut PgConnection, parts: &[Part<'_>]) -> Result<Book,
         .into_iter()
         .map(|id| id.uuid())
         .collect();
-    let wallets = ledger::lock_wallets(connection, &wallet_ids).await?;
+    let mut wallets = ledger::lock_wallets(connection, &wallet_ids).await?;
+    if canary!("ledger.floor_lowered") {
+        let lowered = wallets.iter_mut();
+        lowered.for_each(|wallet| wallet.min_available = i64::MIN);
+    }
     let hold_ids: Vec<Uuid> = holds_of(postings())
         .into_iter()
         .map(|id| id.uuid())
         .collect();
-    let holds = if hold_ids.is_empty() {
+    let mut holds = if hold_ids.is_empty() {
         Vec::new()
     } else {
         ledger::lock_holds(connection, &hold_ids).await?
     };
+    if canary!("hold.end_forgotten") {
+        for hold in &mut holds {
+            (hold.status, hold.captured, hold.ended) = (HoldStatus::Active, 0, None);
+        }
+    }
     let grants = grants(connection, parts, &wallets).await?;
     let limited: Vec<Uuid> = wallets
         .iter()

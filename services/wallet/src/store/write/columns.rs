@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use bursar_aip::id::{GrantId, HoldId, TransactionId, WalletId};
+use bursar_server::canary;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -188,7 +189,8 @@ impl<'a> Batch<'a> {
             rows.version.push(entry.version);
             rows.posting_id.push(posting.id.uuid());
             rows.amount.push(entry.amount);
-            rows.balance_after.push(entry.balance_after);
+            let misstated = i64::from(canary!("ledger.balance_misstated"));
+            rows.balance_after.push(entry.balance_after + misstated);
             rows.bucket.push(entry.bucket.word());
             rows.currency.push(entry.currency.code());
             rows.tenant_id.push(posting.tenant.as_str());

@@ -14,9 +14,10 @@ pub(super) struct Effect {
     transaction_id: Uuid,
     /// How many of its postings moved money for good.
     final_postings: i64,
-    /// What is left of them in users' wallets, as `wallet bucket change
-    /// currency`, sorted; nothing where they cancel out. The other side is a
-    /// wallet of the platform's, and every posting is balanced.
+    /// What is left of them in users' wallets, and of fees and exchanges in the
+    /// platform's, as `wallet bucket change currency`, sorted; nothing where they
+    /// cancel out. The wallets of the platform go by their purpose. What is left
+    /// then is one wallet of the platform's, and every posting is balanced.
     net: Vec<String>,
 }
 
@@ -45,16 +46,26 @@ pub(super) fn agree(transaction: Option<&Transaction>, effect: Option<&Effect>) 
 }
 
 fn expected_net(transaction: &Transaction) -> Vec<String> {
-    let change = |wallet: Option<Uuid>, minor: i64| {
-        wallet.map(|id| format!("{id} available {minor} {}", transaction.currency_code))
-    };
-    let payer = match transaction.wallet_pays_minor {
-        0 => None,
-        pays => change(transaction.from_wallet_id, -pays),
-    };
-    let mut net: Vec<String> = payer
+    let (own, other) = (&transaction.currency_code, &transaction.credited_currency);
+    let (pays, fee) = (transaction.wallet_pays_minor, transaction.fee_minor);
+    let credited = transaction.credited_minor;
+    let wallet = |id: Option<Uuid>| id.map(|id| id.to_string());
+    let platform = |purpose: &str| Some(purpose.to_owned());
+    let mut changes = vec![
+        (wallet(transaction.from_wallet_id), -pays, own),
+        (platform("fees"), fee, own),
+        (wallet(transaction.to_wallet_id), credited, other),
+    ];
+    if own != other {
+        changes.push((platform("liquidity"), pays - fee, own));
+        changes.push((platform("liquidity"), -credited, other));
+    }
+    let mut net: Vec<String> = changes
         .into_iter()
-        .chain(change(transaction.to_wallet_id, transaction.amount_minor))
+        .filter(|(_, minor, _)| *minor != 0)
+        .filter_map(|(name, minor, currency)| {
+            name.map(|name| format!("{name} available {minor} {currency}"))
+        })
         .collect();
     net.sort();
     net
@@ -69,19 +80,21 @@ pub(super) fn effects(
     sqlx::query_as(
         r#"
 WITH nets AS (
-    SELECT postings.transaction_id, entries.wallet_id,
+    SELECT postings.transaction_id, coalesce(wallets.system_purpose, wallets.id::text) AS name,
            CASE entries.bucket WHEN 'bonus' THEN 'available' ELSE entries.bucket END AS bucket,
            entries.currency, sum(entries.amount) AS change
     FROM entries
     JOIN postings ON postings.id = entries.posting_id AND postings.transaction_id IS NOT NULL
-    JOIN wallets ON wallets.id = entries.wallet_id AND wallets.owner_user_id IS NOT NULL
+    JOIN wallets ON wallets.id = entries.wallet_id
+        AND (wallets.owner_user_id IS NOT NULL
+             OR wallets.system_purpose IN ('fees', 'liquidity'))
     GROUP BY 1, 2, 3, 4
     HAVING sum(entries.amount) <> 0
 ), left_over AS (
     SELECT transaction_id,
            array_agg(line COLLATE "C" ORDER BY line COLLATE "C") AS net
     FROM nets, LATERAL (
-        SELECT concat_ws(' ', wallet_id, bucket, change, currency)
+        SELECT concat_ws(' ', name, bucket, change, currency)
     ) AS lines (line)
     GROUP BY transaction_id
 ), counted AS (
@@ -116,12 +129,14 @@ pub(super) async fn effect(
 WITH own AS MATERIALIZED (
     SELECT id, kind FROM postings WHERE transaction_id = $1
 ), nets AS (
-    SELECT entries.wallet_id,
+    SELECT coalesce(wallets.system_purpose, wallets.id::text) AS name,
            CASE entries.bucket WHEN 'bonus' THEN 'available' ELSE entries.bucket END AS bucket,
            entries.currency, sum(entries.amount) AS change
     FROM entries
     JOIN own ON own.id = entries.posting_id
-    JOIN wallets ON wallets.id = entries.wallet_id AND wallets.owner_user_id IS NOT NULL
+    JOIN wallets ON wallets.id = entries.wallet_id
+        AND (wallets.owner_user_id IS NOT NULL
+             OR wallets.system_purpose IN ('fees', 'liquidity'))
     GROUP BY 1, 2, 3
     HAVING sum(entries.amount) <> 0
 )
@@ -134,7 +149,7 @@ SELECT $1 AS transaction_id,
        ARRAY(
            SELECT line COLLATE "C"
            FROM nets, LATERAL (
-               SELECT concat_ws(' ', wallet_id, bucket, change, currency)
+               SELECT concat_ws(' ', name, bucket, change, currency)
            ) AS lines (line)
            ORDER BY 1
        ) AS net
@@ -162,6 +177,9 @@ mod tests {
             to_wallet_id: Some(Uuid::from_u128(10)),
             provider: None,
             wallet_pays_minor: 500,
+            fee_minor: 0,
+            credited_minor: 500,
+            credited_currency: "EUR".to_owned(),
         }
     }
 
@@ -208,6 +226,31 @@ mod tests {
         assert!(agree(Some(&nothing), Some(&effect_of(&nothing, 1))));
         assert!(effect_of(&nothing, 1).net.is_empty());
         assert!(!agree(Some(&part), Some(&effect_of(&nothing, 1))));
+    }
+
+    #[test]
+    fn a_fee_and_a_rate_change_what_arrives() {
+        // The payer pays more, the payee gets something else, and the platform has
+        // the fee and both sides of the exchange.
+        let converted = Transaction {
+            wallet_pays_minor: 505,
+            fee_minor: 5,
+            credited_minor: 540,
+            credited_currency: "USD".to_owned(),
+            ..transfer("COMPLETED")
+        };
+        let effect = effect_of(&converted, 1);
+        let (payer, payee) = (Uuid::from_u128(20), Uuid::from_u128(10));
+        let expected = [
+            format!("{payee} available 540 USD"),
+            format!("{payer} available -505 EUR"),
+            "fees available 5 EUR".to_owned(),
+            "liquidity available -540 USD".to_owned(),
+            "liquidity available 500 EUR".to_owned(),
+        ];
+        assert_eq!(effect.net, expected);
+        assert!(agree(Some(&converted), Some(&effect)));
+        assert!(!agree(Some(&transfer("COMPLETED")), Some(&effect)));
     }
 
     #[test]

@@ -124,6 +124,9 @@ mod tests {
             to_wallet_id: Some(Uuid::from_u128(10)),
             provider: Some("sandbox".to_owned()),
             wallet_pays_minor: 500,
+            fee_minor: 0,
+            credited_minor: 500,
+            credited_currency: "EUR".to_owned(),
         }
     }
 

@@ -18,9 +18,15 @@ pub(super) struct Transaction {
     pub(super) from_wallet_id: Option<Uuid>,
     pub(super) to_wallet_id: Option<Uuid>,
     pub(super) provider: Option<String>,
-    /// What the wallet that the money leaves pays of the amount; of a refund the
-    /// platform may pay the rest.
+    /// What the wallet that the money leaves pays, the fee that its owner bears
+    /// included; of a refund the platform may pay a part.
     pub(super) wallet_pays_minor: i64,
+    /// What the platform takes for it.
+    pub(super) fee_minor: i64,
+    /// What reaches a wallet, without the fee that its owner bears.
+    pub(super) credited_minor: i64,
+    /// The currency in which it does.
+    pub(super) credited_currency: String,
 }
 
 impl Keyed for Transaction {
@@ -51,7 +57,14 @@ pub(super) fn all(
     sqlx::query_as(
         "SELECT transaction_id, kind, state, currency_code, amount_minor,
                 from_wallet_id, to_wallet_id, provider,
-                coalesce(share_wallet_minor, amount_minor) AS wallet_pays_minor
+                coalesce(share_wallet_minor, amount_minor)
+                    + CASE fee_payer WHEN 'SENDER' THEN fee_minor ELSE 0 END AS wallet_pays_minor,
+                coalesce(fee_minor, 0) AS fee_minor,
+                coalesce(
+                    converted_minor,
+                    amount_minor - CASE fee_payer WHEN 'RECIPIENT' THEN fee_minor ELSE 0 END
+                ) AS credited_minor,
+                coalesce(converted_currency_code, currency_code) AS credited_currency
          FROM transactions
          ORDER BY transaction_id",
     )
@@ -73,7 +86,14 @@ pub(super) async fn one(
     sqlx::query_as(
         "SELECT transaction_id, kind, state, currency_code, amount_minor,
                 from_wallet_id, to_wallet_id, provider,
-                coalesce(share_wallet_minor, amount_minor) AS wallet_pays_minor
+                coalesce(share_wallet_minor, amount_minor)
+                    + CASE fee_payer WHEN 'SENDER' THEN fee_minor ELSE 0 END AS wallet_pays_minor,
+                coalesce(fee_minor, 0) AS fee_minor,
+                coalesce(
+                    converted_minor,
+                    amount_minor - CASE fee_payer WHEN 'RECIPIENT' THEN fee_minor ELSE 0 END
+                ) AS credited_minor,
+                coalesce(converted_currency_code, currency_code) AS credited_currency
          FROM transactions
          WHERE transaction_id = $1",
     )

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::super::super::{
     Account, Asked, Asker, Command, Event, Failure, Initiated, Input, MAX_SHARES, Movement, Note,
-    Posting, PostingKind, RefundError, Refusal, RefusalReason, Side, State, Transaction, Verdict,
-    plan_refund,
+    Posting, PostingKind, Price, RefundError, Refusal, RefusalReason, Side, State, Transaction,
+    Verdict, plan_refund,
 };
 use super::cases::{POOR, at, lost, posted, posting_kind, succeeded, turn};
 use super::world::World;
@@ -294,7 +294,8 @@ proptest! {
             prop_assert!(reserved <= 100);
             // The world has its own payer and payee.
             let movement = if of_deposit { refund_of_deposit(true) } else { refund_of_transfer() };
-            let initiated = Initiated { movement, amount: planned, initiator: user() };
+            let price = Price::default();
+            let initiated = Initiated { movement, amount: planned, price, initiator: user() };
             let refund = Transaction::initiate(super::transaction_id(), initiated, at(0));
             let mut world = World::new(refund, funds);
             for choice in choices {

@@ -1,9 +1,9 @@
 //! What an operator may decide, and where it leads.
 
 use super::super::super::{
-    Answer, Asked, Command, Failure, Input, LedgerFault, Looked, PostingKind, Refusal,
+    Answer, Asked, Command, Failure, Input, LedgerFault, Looked, Movement, PostingKind, Refusal,
     RefusalReason, Resolution, ResolveError, Resolved, Side, State, Step, Transaction, Verdict,
-    resolve,
+    decide_screened, resolve, step,
 };
 use super::cases::{asked_withdrawal, at, lost, posted, posting_kind, succeeded, turn, turn_at};
 use super::{TERMS, deposit, initiated, transfer, user, withdrawal};
@@ -208,4 +208,69 @@ fn nobody_decides_what_goes_on_by_itself() {
         }),
         "the provider has the money"
     );
+}
+
+fn screened(movement: Movement) -> Transaction {
+    turn(&initiated(movement), Input::Screened).transaction
+}
+
+fn judge(transaction: &Transaction, is_approved: bool) -> Result<Step, ResolveError> {
+    let reason = "the customer was asked".to_owned();
+    decide_screened(transaction, is_approved, reason, user(), at(LATE))
+}
+
+/// What screening has stopped rests before anything is done; approved it goes on from
+/// its beginning, rejected it is at its end, and nothing is posted for it.
+#[test]
+fn what_was_screened_is_decided_by_its_case() {
+    for movement in [transfer(), withdrawal(), deposit()] {
+        let begun = initiated(movement.clone());
+        let stopped = turn(&begun, Input::Screened);
+        assert_eq!(stopped.command, None);
+        let stopped = stopped.transaction;
+        assert_eq!(stopped.stopped_in, Some(State::Pending));
+        assert!(stopped.is_screened());
+
+        let rejected = judge(&stopped, false).expect("it waits").transaction;
+        assert_eq!(rejected.state, State::Failed);
+        assert_eq!(rejected.failure, Some(Failure::rejected()));
+
+        let approved = judge(&stopped, true).expect("it waits").transaction;
+        assert_eq!(approved.state, State::Pending);
+        // However old it is by now, it is posted or sent as if it were new.
+        let next = turn_at(&approved, Input::Resume(None), LATE);
+        let fresh = turn(&begun, Input::Resume(None));
+        assert_eq!(next.command, fresh.command);
+    }
+}
+
+/// An approved withdrawal is sent to its provider however long the decision took, and
+/// is given up like any other when it waits too long after it.
+#[test]
+fn an_approved_withdrawal_is_not_too_old() {
+    let approved = judge(&screened(withdrawal()), true).expect("it waits");
+    let held = turn_at(&approved.transaction, posted(), LATE);
+    assert_eq!(held.command, Some(Command::Ask));
+    let waited = TERMS.give_up_after.as_secs();
+    let late = turn_at(&approved.transaction, posted(), LATE + waited);
+    assert_eq!(posting_kind(&late), Some(PostingKind::Void));
+}
+
+/// The general decision does not go past the case, the case decides nothing else, and
+/// only what has done nothing can be stopped.
+#[test]
+fn neither_decision_stands_for_the_other() {
+    let stopped = screened(withdrawal());
+    for resolution in Resolution::ALL {
+        assert_eq!(decide(&stopped, resolution), Err(ResolveError::Screened));
+    }
+    assert_eq!(stopped.allowed_resolutions(&TERMS, at(LATE)), []);
+    let other = faulted(&initiated(withdrawal()));
+    for transaction in [other, initiated(withdrawal()), asked_withdrawal()] {
+        let refused = judge(&transaction, true);
+        assert!(matches!(refused, Err(ResolveError::NotInReview { .. })));
+    }
+    let decided = judge(&stopped, true).expect("it waits").transaction;
+    assert!(judge(&decided, true).is_err(), "it is decided once");
+    assert!(step(&asked_withdrawal(), Input::Screened, &TERMS, at(1)).is_err());
 }

@@ -23,6 +23,9 @@ pub(super) struct World {
     put_in: i64,
     settlement: i64,
     receivable: i64,
+    fees: i64,
+    /// Of all currencies: what each posting does to each is looked at by itself.
+    liquidity: i64,
     applied: HashMap<Uuid, Posting>,
     hold_active: bool,
     delayed: Vec<Posting>,
@@ -47,6 +50,7 @@ impl World {
         let initiated = Initiated {
             movement: transaction.movement,
             amount: transaction.amount,
+            price: transaction.price,
             initiator: transaction.initiator,
         };
         let now = OffsetDateTime::UNIX_EPOCH;
@@ -58,6 +62,8 @@ impl World {
             put_in: funds,
             settlement: 0,
             receivable: 0,
+            fees: 0,
+            liquidity: 0,
             applied: HashMap::new(),
             hold_active: false,
             delayed: Vec::new(),
@@ -336,6 +342,8 @@ impl World {
                     assert_eq!(*wallet, payer());
                     self.receivable += leg.amount_minor;
                 }
+                Account::Fees => self.fees += leg.amount_minor,
+                Account::Liquidity => self.liquidity += leg.amount_minor,
                 Account::Suspense => {}
             }
         }
@@ -350,11 +358,15 @@ impl World {
     pub(super) fn check_always(&self) {
         assert!(self.balances.values().all(|balance| *balance >= 0));
         let users: i64 = self.balances.values().sum();
-        assert_eq!(users + self.settlement + self.receivable, self.put_in);
+        let platform = self.settlement + self.receivable + self.fees + self.liquidity;
+        assert_eq!(users + platform, self.put_in);
         assert!(self.receivable <= 0, "a claim on the user, never a debt");
         for posting in self.applied.values() {
-            let sum: i64 = posting.legs.iter().map(|leg| leg.amount_minor).sum();
-            assert_eq!(sum, 0);
+            let mut sums: HashMap<_, i64> = HashMap::new();
+            for leg in &posting.legs {
+                *sums.entry(leg.currency).or_default() += leg.amount_minor;
+            }
+            assert!(sums.values().all(|sum| *sum == 0), "{sums:?}");
         }
     }
 
@@ -362,6 +374,8 @@ impl World {
     pub(super) fn check_at_rest(&mut self) {
         let transaction = self.transaction();
         let moved = transaction.amount.minor();
+        let credited = transaction.price.credited(transaction.amount).minor();
+        let fee = transaction.price.fee_minor();
         let received = *self.balance(payee(), Bucket::Available);
         let held = *self.balance(payer(), Bucket::Held);
         let has_provider = transaction.movement.flow() != Flow::Between;
@@ -371,7 +385,8 @@ impl World {
             State::Completed => {
                 assert_eq!(provider_done, has_provider);
                 let reaches_payee = transaction.movement.to_wallet().is_some();
-                assert_eq!(received, if reaches_payee { moved } else { 0 });
+                assert_eq!(received, if reaches_payee { credited } else { 0 });
+                assert_eq!(self.fees, fee);
                 assert_eq!(self.settlement.abs(), if has_provider { moved } else { 0 });
                 assert_eq!(-self.receivable, transaction.receivable());
                 assert!(self.receivable == 0 || transaction.covers_shortfall());
@@ -379,6 +394,7 @@ impl World {
             State::Failed => {
                 assert!(!provider_done, "failed, and the provider has moved money");
                 assert_eq!((received, self.settlement, self.receivable), (0, 0, 0));
+                assert_eq!((self.fees, self.liquidity), (0, 0));
             }
             other => panic!("came to rest as {other:?}"),
         }

@@ -1,0 +1,178 @@
+//! Work that is done for many callers at once.
+//!
+//! While the workers are busy, what comes in gathers; a worker that is done takes
+//! what is there. Nobody waits on purpose, so a lone caller is served at once and a
+//! crowd together, with one commit or one call for all of it. A caller that leaves
+//! takes nothing back.
+
+use std::sync::Arc;
+
+use bursar_status::correlation::{self, CorrelationId};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+/// How much may wait; what comes then waits for room until its deadline.
+const QUEUE: usize = 1_024;
+/// How much a worker takes at once.
+pub(crate) const MAX_TOGETHER: usize = 200;
+/// How many workers there are: while one waits for the disk or the network,
+/// another gathers.
+const WORKERS: usize = 2;
+
+struct Call<T, R> {
+    work: T,
+    correlation: CorrelationId,
+    reply: oneshot::Sender<R>,
+}
+
+/// Work as a worker gets it, with what joins it to the request that began it.
+pub(crate) struct Piece<T> {
+    /// The work.
+    pub(crate) work: T,
+    /// The correlation id of the caller.
+    pub(crate) correlation: CorrelationId,
+}
+
+/// The way to the workers. They end when the last clone is gone.
+pub(crate) struct Group<T, R>(mpsc::Sender<Call<T, R>>);
+
+impl<T, R> Clone for Group<T, R> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+/// The workers' end.
+pub(crate) struct Inbox<T, R>(mpsc::Receiver<Call<T, R>>);
+
+/// A queue for work of one kind.
+pub(crate) fn queue<T, R>() -> (Group<T, R>, Inbox<T, R>) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    (Group(sender), Inbox(receiver))
+}
+
+impl<T: Send, R: Send> Group<T, R> {
+    /// What comes of a piece of work; `None` when the worker went down with it, and
+    /// it may or may not be done.
+    pub(crate) async fn join(&self, work: T) -> Option<R> {
+        let (reply, answer) = oneshot::channel();
+        let call = Call {
+            work,
+            correlation: correlation::current(),
+            reply,
+        };
+        self.0.send(call).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+impl<T: Send + 'static, R: Send + 'static> Inbox<T, R> {
+    /// Does what comes in until nothing can come any more. `together` gives one
+    /// result a piece, in their order.
+    pub(crate) async fn serve<W, F>(self, together: W) -> anyhow::Result<()>
+    where
+        W: Fn(Vec<Piece<T>>) -> F + Clone + Send + 'static,
+        F: Future<Output = Vec<R>> + Send,
+    {
+        let calls = Arc::new(Mutex::new(self.0));
+        let mut workers = JoinSet::new();
+        for _ in 0..WORKERS {
+            let (calls, together) = (Arc::clone(&calls), together.clone());
+            workers.spawn(async move {
+                loop {
+                    let mut taken = Vec::new();
+                    if calls.lock().await.recv_many(&mut taken, MAX_TOGETHER).await == 0 {
+                        return;
+                    }
+                    let (pieces, replies) = split(taken);
+                    let results = together(pieces).await;
+                    for (reply, result) in replies.into_iter().zip(results) {
+                        // Who has left does not hear it, which is fine.
+                        drop(reply.send(result));
+                    }
+                }
+            });
+        }
+        while let Some(ended) = workers.join_next().await {
+            // A worker that panicked takes the process with it: what it knew of its
+            // work is gone, and only the database can tell.
+            ended?;
+        }
+        Ok(())
+    }
+}
+
+/// The work of some calls, and where its results go.
+fn split<T, R>(taken: Vec<Call<T, R>>) -> (Vec<Piece<T>>, Vec<oneshot::Sender<R>>) {
+    let part = |call: Call<T, R>| {
+        let piece = Piece {
+            work: call.work,
+            correlation: call.correlation,
+        };
+        (piece, call.reply)
+    };
+    taken.into_iter().map(part).unzip()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// What comes while the workers are busy is done together, each caller gets its
+    /// own result, and a caller that leaves stops nobody.
+    #[tokio::test]
+    async fn a_crowd_is_served_together() {
+        let (group, inbox) = queue::<u32, (u32, usize)>();
+        let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicU32::new(0)));
+        let (held, counted) = (Arc::clone(&gate), Arc::clone(&begun));
+        let serving = tokio::spawn(inbox.serve(move |pieces: Vec<Piece<u32>>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let held = Arc::clone(&held);
+            async move {
+                held.acquire().await.expect("it stays open").forget();
+                let together = pieces.len();
+                let done = pieces.into_iter();
+                done.map(|piece| (piece.work * 2, together)).collect()
+            }
+        }));
+        let ask = |work| {
+            let group = group.clone();
+            tokio::spawn(async move { group.join(work).await })
+        };
+        let mut first = Vec::new();
+        for work in 0..2 {
+            first.push(ask(work));
+            // Both workers take one each before the crowd comes.
+            while begun.load(Ordering::Relaxed) <= work {
+                tokio::task::yield_now().await;
+            }
+        }
+        let crowd: Vec<_> = (10..20).map(ask).collect();
+        while group.0.capacity() > QUEUE - 10 {
+            tokio::task::yield_now().await;
+        }
+        crowd[9].abort();
+        gate.add_permits(3);
+        for (work, asked) in (0..).zip(first) {
+            assert_eq!(asked.await.expect("it ends"), Some((work * 2, 1)));
+        }
+        for (work, asked) in (10..19).zip(crowd) {
+            assert_eq!(asked.await.expect("it ends"), Some((work * 2, 10)));
+        }
+        drop(group);
+        serving.await.expect("it ends").expect("nothing failed");
+    }
+
+    /// Work that goes down with its worker is told to be uncertain.
+    #[tokio::test]
+    async fn a_worker_that_goes_down_leaves_doubt() {
+        let (group, inbox) = queue::<u32, u32>();
+        let serving = tokio::spawn(inbox.serve(|_| async { panic!("down") }));
+        assert_eq!(group.join(1).await, None);
+        assert!(serving.await.expect("it ends").is_err());
+    }
+}

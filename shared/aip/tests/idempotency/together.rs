@@ -1,0 +1,74 @@
+//! Keys of many requests in one statement.
+
+use bursar_aip::idempotency::{Answer, Claim, Claiming, claim_all, complete_all, fingerprint};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::database::Database;
+use crate::{Asker, NOW, money};
+
+async fn claims(pool: &PgPool, askers: &[Asker], body: i64) -> Vec<bool> {
+    let claiming: Vec<Claiming<'_>> = askers
+        .iter()
+        .map(|asker| Claiming {
+            scope: asker.scope(),
+            fingerprint: fingerprint(&money(body)),
+            resource: Some(Uuid::from_u128(7)),
+        })
+        .collect();
+    let mut transaction = pool.begin().await.expect("the database answers");
+    let free = claim_all(&mut transaction, &claiming, NOW)
+        .await
+        .expect("the claims are decided");
+    transaction.commit().await.expect("the claims commit");
+    free
+}
+
+/// A key is claimed once, in whatever order it comes and also when it is there
+/// twice; one that was used before is left as it is.
+#[tokio::test]
+async fn each_key_is_claimed_once() {
+    let database = Database::create().await;
+    let before = Asker::new("b");
+    assert_eq!(before.claim(&database.pool, 1).await, Claim::Claimed);
+    let askers = ["c", "b", "a"].map(Asker::new);
+    let free = claims(&database.pool, &askers, 2).await;
+    assert_eq!(free, [true, false, true]);
+    assert_eq!(before.claim(&database.pool, 2).await, Claim::Reused);
+    let in_use = Claim::InUse {
+        resource: Some(Uuid::from_u128(7)),
+    };
+    assert_eq!(askers[0].claim(&database.pool, 2).await, in_use);
+    assert_eq!(askers[0].claim(&database.pool, 3).await, Claim::Reused);
+    database.remove().await;
+}
+
+/// Answers reach the claims that wait for one, and no others.
+#[tokio::test]
+async fn answers_reach_the_claims_that_wait() {
+    let database = Database::create().await;
+    let askers = ["a", "b", "c"].map(Asker::new);
+    claims(&database.pool, &askers[..2], 1).await;
+    let answers = [1, 2, 3].map(|number| Answer::response(&money(number)));
+    let all: Vec<_> = askers.iter().map(Asker::scope).zip(&answers).collect();
+    let mut transaction = database.pool.begin().await.expect("the database answers");
+    let first = complete_all(&mut transaction, &all[1..]).await;
+    assert_eq!(
+        first.expect("they are written"),
+        [true, false],
+        "c has no claim"
+    );
+    let second = complete_all(&mut transaction, &all[..2]).await;
+    assert_eq!(
+        second.expect("they are written"),
+        [true, false],
+        "b is answered"
+    );
+    transaction.commit().await.expect("the answers commit");
+    for (asker, answer) in askers[..2].iter().zip(answers) {
+        let replay = Claim::Replay(answer);
+        assert_eq!(asker.claim(&database.pool, 1).await, replay);
+    }
+    assert_eq!(askers[2].claim(&database.pool, 1).await, Claim::Claimed);
+    database.remove().await;
+}
