@@ -10,6 +10,8 @@ use bursar_contracts::policy::{self, Access};
 use prost::Message;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 use serde_json::{Value as Json, json};
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Request, Status};
 
@@ -28,12 +30,16 @@ struct Owned {
     provider_account: String,
     posting: String,
     bulk_transfer: String,
+    quote: String,
+    schedule: String,
 }
+
+/// How many RPCs are tried with one owner's things: an owner may have so many wallets.
+const RPCS_AN_OWNER: usize = 50;
 
 /// Who takes part.
 struct Cast {
     edge: Edge,
-    ada: Person,
     bob: Person,
     bobs_wallet: String,
     operator: String,
@@ -62,16 +68,15 @@ impl Cast {
             bobs_wallet: edge.wallet(&bob, "EUR").await,
             provider_account: provider_account(&edge, &ada).await,
             edge,
-            ada,
             bob,
             operator,
             posting,
         }
     }
 
-    /// Things of Ada's, made for one RPC.
-    async fn owned(&self) -> Owned {
-        let (edge, ada) = (&self.edge, &self.ada);
+    /// Things of an owner's, made for one RPC.
+    async fn owned(&self, ada: &Person) -> Owned {
+        let edge = &self.edge;
         let wallet = edge.funded(ada, 1_000).await;
         let deposit = json!({"wallet_id": wallet, "amount": eur(1), "provider": "sandbox"});
         let path = "/api/v1/transactions/deposits";
@@ -87,6 +92,19 @@ impl Cast {
         let bulk = json!({"mode": "BULK_TRANSFER_MODE_ATOMIC", "transfers": [item]});
         let path = "/api/v1/transactions/bulk-transfers";
         let bulk = edge.pay_until_answered(path, &ada.token, &bulk).await.ok();
+        let quote = json!({
+            "type": "TRANSACTION_TYPE_TRANSFER", "amount": eur(1), "from_wallet_id": wallet,
+            "to_wallet_id": self.bobs_wallet,
+        });
+        let path = "/api/v1/transactions/quotes";
+        let quote = edge.pay_until_answered(path, &ada.token, &quote).await.ok();
+        let schedule = json!({
+            "from_wallet_id": wallet, "to_wallet_id": self.bobs_wallet, "amount": eur(1),
+            "start_at": tomorrow().format(&Rfc3339).expect("a time"),
+        });
+        let path = "/api/v1/transactions/schedules";
+        let schedule = edge.pay_until_answered(path, &ada.token, &schedule);
+        let schedule = schedule.await.ok();
         let campaign = json!({
             "name": "x", "currency_code": "EUR", "budget_minor": "10", "conversion": {},
         });
@@ -108,6 +126,8 @@ impl Cast {
             grant: text(&grant["grant"]["grant_id"]),
             rebuild: text(&rebuild["rebuild"]["rebuild_id"]),
             bulk_transfer: text(&bulk["bulk_transfer"]["bulk_transfer_id"]),
+            quote: text(&quote["quote"]["quote_id"]),
+            schedule: text(&schedule["schedule"]["schedule_id"]),
             provider_account: self.provider_account.clone(),
             posting: self.posting.clone(),
             campaign,
@@ -160,11 +180,16 @@ fn request(descriptor: &MessageDescriptor, owned: &Owned, own_wallet: &str) -> V
             "provider_account_id" => &owned.provider_account,
             "posting_id" => &owned.posting,
             "bulk_transfer_id" => &owned.bulk_transfer,
+            "quote_id" => &owned.quote,
+            "schedule_id" => &owned.schedule,
             // Operators' alone, so that it does not matter that there are none.
             "settlement_file_id" if descriptor.get_field_by_name("provider").is_none() => {
                 "stf_01890a5d-ac96-774b-bcce-b302099a8057"
             }
             "break_id" => "brk_01890a5d-ac96-774b-bcce-b302099a8057",
+            "fee_rule_id" => "fee_01890a5d-ac96-774b-bcce-b302099a8057",
+            "limit_rule_id" => "lim_01890a5d-ac96-774b-bcce-b302099a8057",
+            "case_id" => "fcs_01890a5d-ac96-774b-bcce-b302099a8057",
             "settlement_date" => "2026-01-01",
             "item_key" => "x",
             "currency_code" => "EUR",
@@ -207,13 +232,21 @@ fn other_than_text(field: &FieldDescriptor, owned: &Owned, own_wallet: &str) -> 
             let item = filled(kind.as_message().expect("a message"), owned, own_wallet);
             Some(Value::List(vec![item]))
         }
-        "mode" | "resolution" if kind.as_enum().is_some() => Some(Value::EnumNumber(2)),
+        "mode" | "resolution" | "decision" if kind.as_enum().is_some() => {
+            Some(Value::EnumNumber(2))
+        }
+        "type" if kind.as_enum().is_some() => Some(Value::EnumNumber(1)),
         "budget_minor" | "from_height" | "to_height" => Some(Value::I64(1)),
         // 2026-01-01 and the day after it.
         "at" | "from" => instant(1_767_225_600),
         "to" => instant(1_767_312_000),
+        "start_at" => instant(tomorrow().unix_timestamp()),
         _ => None,
     }
+}
+
+fn tomorrow() -> OffsetDateTime {
+    OffsetDateTime::now_utc() + Duration::DAY
 }
 
 /// A message inside a request.
@@ -229,6 +262,7 @@ async fn access_is_as_the_golden_file_says() {
     let cast = Cast::gather().await;
     let edge = &cast.edge;
     let mut lines = BTreeMap::new();
+    let mut owner = edge.person().await;
     for method in policy::pool()
         .services()
         .flat_map(|service| service.methods().collect::<Vec<_>>())
@@ -238,8 +272,11 @@ async fn access_is_as_the_golden_file_says() {
         if !matches!(access, Some(Access::Permission(_))) {
             continue;
         }
+        if lines.len() % RPCS_AN_OWNER == RPCS_AN_OWNER - 1 {
+            owner = edge.person().await;
+        }
         // Fresh for each RPC: an operator's call may use a thing up.
-        let owned = cast.owned().await;
+        let owned = cast.owned(&owner).await;
         let bytes = request(&method.input(), &owned, &cast.bobs_wallet);
         let mut line = String::new();
         for (who, token) in [

@@ -133,7 +133,7 @@ async fn a_limit_holds_and_is_shown() {
     let to = edge.wallet(&bob, "EUR").await;
     let rule = json!({
         "user_id": ada.user_id, "movement": "LIMITED_MOVEMENT_TRANSFER",
-        "currency_code": "EUR", "daily_minor": "100",
+        "currency_code": "EUR", "daily_minor": "100", "note": "on request",
     });
     let rules = "/api/v1/transactions/limit-rules";
     let made = edge.pay_until_answered(rules, &operator, &rule).await.ok();
@@ -182,7 +182,7 @@ async fn a_fraud_case_is_decided() {
         .put(rule, &operator, &draft("transaction.amount >"))
         .await;
     assert_eq!(bad.fields(), "rule.expression", "{:#}", bad.json);
-    let only_here = "transaction.type == 'transfer' && transaction.currency_code == 'CHF'";
+    let only_here = "transaction.type == 'TRANSFER' && transaction.currency_code == 'CHF'";
     edge.put(rule, &operator, &draft(only_here)).await.ok();
 
     let mut seen = Vec::new();
@@ -203,8 +203,10 @@ async fn a_fraud_case_is_decided() {
             .next()
             .expect("it has a case");
         let decide = format!("/api/v1/transactions/fraud/cases/{case}:decide");
-        let body = json!({"decision": format!("FRAUD_DECISION_{decision}"), "reason": "seen"});
-        edge.post(&decide, &operator, &body).await.ok();
+        let body = json!({"decision": format!("FRAUD_DECISION_{decision}"), "reason": "the customer was asked"});
+        edge.pay_until_answered(&decide, &operator, &body)
+            .await
+            .ok();
         let path = format!("/api/v1/transactions/{id}");
         let ended = eventually("the transfer ends", async || {
             let found = edge.get(&path, &ada.token).await.ok();
