@@ -356,8 +356,25 @@ async fn internal_rpcs_are_not_routed() {
     }
 }
 
-/// Calls any RPC with any bytes. Of a stream the first message counts.
+/// How often a call is tried again that nobody could answer, and the pause between.
+const MAX_TRIES: usize = 50;
+const REST: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Calls any RPC with any bytes, again with the same key while a service is busy or the
+/// first try still runs. Of a stream the first message counts.
 async fn call(edge: &Edge, path: &str, bytes: &[u8], token: Option<&str>) -> Code {
+    let key = new_key();
+    for _ in 1..MAX_TRIES {
+        let code = call_once(edge, path, bytes, token, &key).await;
+        if !matches!(code, Code::Unavailable | Code::Aborted) {
+            return code;
+        }
+        tokio::time::sleep(REST).await;
+    }
+    call_once(edge, path, bytes, token, &key).await
+}
+
+async fn call_once(edge: &Edge, path: &str, bytes: &[u8], token: Option<&str>, key: &str) -> Code {
     let mut client = tonic::client::Grpc::new(edge.channel());
     client.ready().await.expect("the gateway can be reached");
     let mut request = Request::new(bytes.to_vec());
@@ -365,7 +382,7 @@ async fn call(edge: &Edge, path: &str, bytes: &[u8], token: Option<&str>) -> Cod
         let value = format!("Bearer {token}").parse().expect("visible ASCII");
         request.metadata_mut().insert("authorization", value);
     }
-    let key = new_key().parse().expect("visible ASCII");
+    let key = key.parse().expect("visible ASCII");
     request.metadata_mut().insert("idempotency-key", key);
     let path = path.parse().expect("a path");
     let answered = async {

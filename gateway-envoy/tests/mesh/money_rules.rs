@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use crate::support::{Edge, Person, eventually, text, transfer};
+use crate::support::{Edge, Person, away_from_midnight, eventually, send, text, transfer};
 
 const TRANSFERS: &str = "/api/v1/transactions/transfers";
 
@@ -68,7 +68,9 @@ async fn a_quote_keeps_its_fee() {
     assert_eq!(quote["fee"]["amount_minor"], "41", "{quote:#}");
     assert_eq!(quote["debited"], money("NOK", 1_042));
     let archive = format!("{rules}/{rule}:archive");
-    edge.post(&archive, &operator, &json!({})).await.ok();
+    edge.pay_until_answered(&archive, &operator, &json!({}))
+        .await
+        .ok();
 
     let mut body = transfer_of(&from, &to, &amount);
     body["quote_id"] = quote["quote_id"].clone();
@@ -126,6 +128,7 @@ async fn a_quote_changes_the_currency() {
 /// A user's limit holds from its making on, is shown to the user, and ends with the rule.
 #[tokio::test]
 async fn a_limit_holds_and_is_shown() {
+    away_from_midnight().await;
     let edge = Edge::shared();
     let (ada, bob) = (edge.person().await, edge.person().await);
     let operator = edge.admin().await;
@@ -157,7 +160,9 @@ async fn a_limit_holds_and_is_shown() {
     assert!(told.contains(r#""left_minor":"40""#), "{shown:#}");
     let id = text(&made["rule"]["limit_rule_id"]);
     let archive = format!("{rules}/{id}:archive");
-    edge.post(&archive, &operator, &json!({})).await.ok();
+    edge.pay_until_answered(&archive, &operator, &json!({}))
+        .await
+        .ok();
     send(41).await.ok();
     assert_eq!(edge.balance(&bob.token, &to).await, [101, 0, 0]);
 }
@@ -217,11 +222,9 @@ async fn a_fraud_case_is_decided() {
         .await;
         seen.push((before, ended));
     }
-    edge.request("DELETE", rule)
-        .bearer_auth(&operator)
-        .send()
-        .await
-        .expect("an answer");
+    let gone = edge.request("DELETE", rule).bearer_auth(&operator);
+    let gone = send(gone).await;
+    assert!((200..300).contains(&gone.status), "{:#}", gone.json);
     let expected = [
         ([0, 0, 0], "TRANSACTION_STATE_COMPLETED".to_owned()),
         ([4_000, 0, 0], "TRANSACTION_STATE_FAILED".to_owned()),
@@ -249,7 +252,9 @@ async fn a_planned_transfer_is_made() {
     };
     let (soon, never) = (plan(Duration::SECOND).await, plan(Duration::HOUR).await);
     let cancel = format!("{schedules}/{never}:cancel");
-    edge.post(&cancel, &ada.token, &json!({})).await.ok();
+    edge.pay_until_answered(&cancel, &ada.token, &json!({}))
+        .await
+        .ok();
     let runs = format!("{schedules}/{soon}/runs");
     let run = eventually("the run has ended", async || {
         let found = edge.get(&runs, &ada.token).await.ok();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bursar_devmesh::Mesh;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
@@ -264,6 +265,17 @@ pub(crate) async fn send(request: reqwest::RequestBuilder) -> Answer {
         status,
         headers,
         json,
+    }
+}
+
+/// Waits, when midnight of UTC is near, until it is over: what a test counts by the day
+/// or the month is counted on one day then.
+pub(crate) async fn away_from_midnight() {
+    let now = OffsetDateTime::now_utc();
+    let midnight = now.replace_time(time::Time::MIDNIGHT) + time::Duration::DAY;
+    let left = midnight - now;
+    if left < time::Duration::MINUTE {
+        tokio::time::sleep(left.unsigned_abs()).await;
     }
 }
 

@@ -46,6 +46,8 @@ CREATE UNIQUE INDEX limit_rules_present
     ON limit_rules (tenant_id, currency_code, user_id, wallet_id, tier, movement)
     NULLS NOT DISTINCT
     WHERE archived_at IS NULL;
+-- Those of a user, in all currencies.
+CREATE INDEX limit_rules_of_user ON limit_rules (tenant_id, user_id) WHERE archived_at IS NULL;
 -- Whether there ever was a rule.
 CREATE INDEX limit_rules_counted ON limit_rules (tenant_id, currency_code, movement);
 

@@ -119,8 +119,18 @@ DO $$
 DECLARE
     application text := current_setting('bursar.application_role');
 BEGIN
-    EXECUTE format('GRANT SELECT, INSERT, UPDATE ON schedules TO %I', application);
-    EXECUTE format('GRANT SELECT, INSERT, UPDATE ON schedule_runs TO %I', application);
+    -- What is planned never changes.
+    EXECUTE format('GRANT SELECT, INSERT ON schedules, schedule_runs TO %I', application);
+    EXECUTE format(
+        'GRANT UPDATE (state, pause_cause, next_run_at, run_count, failures_in_a_row,
+             updated_at, version, tier) ON schedules TO %I',
+        application
+    );
+    EXECUTE format(
+        'GRANT UPDATE (state, transaction_ids, failure_reason, failure_message, ended_at,
+             retry_at) ON schedule_runs TO %I',
+        application
+    );
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON schedule_checks TO %I', application);
 END
 $$;

@@ -3,7 +3,7 @@
 //! While the workers are busy, what comes in gathers; a worker that is done takes
 //! what is there. Nobody waits on purpose, so a lone caller is served at once and a
 //! crowd together, with one commit or one call for all of it. A caller that leaves
-//! takes nothing back.
+//! takes nothing back, unless the kind of work says otherwise.
 
 use std::sync::Arc;
 
@@ -43,12 +43,19 @@ impl<T, R> Clone for Group<T, R> {
 }
 
 /// The workers' end.
-pub(crate) struct Inbox<T, R>(mpsc::Receiver<Call<T, R>>);
+pub(crate) struct Inbox<T, R> {
+    calls: mpsc::Receiver<Call<T, R>>,
+    skips_left: bool,
+}
 
 /// A queue for work of one kind.
 pub(crate) fn queue<T, R>() -> (Group<T, R>, Inbox<T, R>) {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    (Group(sender), Inbox(receiver))
+    let inbox = Inbox {
+        calls: receiver,
+        skips_left: false,
+    };
+    (Group(sender), inbox)
 }
 
 impl<T: Send, R: Send> Group<T, R> {
@@ -67,6 +74,14 @@ impl<T: Send, R: Send> Group<T, R> {
 }
 
 impl<T: Send + 'static, R: Send + 'static> Inbox<T, R> {
+    /// Work whose caller has left by the time a worker comes to it is not done.
+    pub(crate) fn skipping_left(self) -> Self {
+        Self {
+            skips_left: true,
+            ..self
+        }
+    }
+
     /// Does what comes in until nothing can come any more. `together` gives one
     /// result a piece, in their order.
     pub(crate) async fn serve<W, F>(self, together: W) -> anyhow::Result<()>
@@ -74,7 +89,8 @@ impl<T: Send + 'static, R: Send + 'static> Inbox<T, R> {
         W: Fn(Vec<Piece<T>>) -> F + Clone + Send + 'static,
         F: Future<Output = Vec<R>> + Send,
     {
-        let calls = Arc::new(Mutex::new(self.0));
+        let skips_left = self.skips_left;
+        let calls = Arc::new(Mutex::new(self.calls));
         let mut workers = JoinSet::new();
         for _ in 0..WORKERS {
             let (calls, together) = (Arc::clone(&calls), together.clone());
@@ -83,6 +99,9 @@ impl<T: Send + 'static, R: Send + 'static> Inbox<T, R> {
                     let mut taken = Vec::new();
                     if calls.lock().await.recv_many(&mut taken, MAX_TOGETHER).await == 0 {
                         return;
+                    }
+                    if skips_left {
+                        taken.retain(|call| !call.reply.is_closed());
                     }
                     let (pieces, replies) = split(taken);
                     let results = together(pieces).await;

@@ -47,6 +47,10 @@ use crate::store::events::{self, Told};
 use crate::store::fraud::hits;
 use crate::store::transactions::Stored;
 
+/// How long a batch waits for one lock. One user whose rows are held elsewhere must not
+/// hold up everybody else: each goes alone then.
+const PATIENCE: &str = "SET LOCAL lock_timeout = '250ms'";
+
 /// A transfer that is asked for, by somebody who may, and without a quote.
 pub(crate) struct Asked {
     /// As which it will be recorded.
@@ -155,6 +159,7 @@ struct Batch<'a> {
 
 async fn record(house: &House, pieces: &[Piece<Asked>]) -> Result<Vec<Fate>, sqlx::Error> {
     let mut database = database::begin(&house.pool).await?;
+    sqlx::raw_sql(PATIENCE).execute(&mut *database).await?;
     let mut batch = Batch::claim(&mut database, pieces).await?;
     if batch.open().is_empty() {
         database.rollback().await?;
@@ -163,6 +168,7 @@ async fn record(house: &House, pieces: &[Piece<Asked>]) -> Result<Vec<Fate>, sql
     let heard = batch.screen(&mut database, &house.fraud).await?;
     let priced = batch.price(&mut database).await?;
     let recorded = batch.fit(&mut database, priced).await?;
+    batch.reconsider(&mut database, &heard).await?;
     batch.note(&mut database, &heard).await?;
     batch.write(&mut database, recorded, house.holder).await?;
     batch.answer(&mut database).await?;
@@ -255,12 +261,36 @@ impl<'a> Batch<'a> {
             .collect())
     }
 
+    /// Lets those be asked for alone that were denied when the rules counted an earlier
+    /// transfer of the same user that is not recorded after all.
+    async fn reconsider(
+        &mut self,
+        conn: &mut PgConnection,
+        heard: &[Heard],
+    ) -> Result<(), sqlx::Error> {
+        let mut unrecorded = HashSet::new();
+        for one in heard {
+            let user = (&one.subject.tenant, one.subject.user);
+            if one.screening.verdict == Verdict::Deny && unrecorded.contains(&user) {
+                self.give_back(conn, one.index).await?;
+            }
+            if self.fates[one.index].is_some() {
+                unrecorded.insert(user);
+            }
+        }
+        Ok(())
+    }
+
     /// Writes what the rules found about those that are recorded or were denied. What
     /// is refused for another reason leaves nothing, as it does alone.
     async fn note(&self, conn: &mut PgConnection, heard: &[Heard]) -> Result<(), sqlx::Error> {
         let found: Vec<(&Subject, &Screening)> = heard
             .iter()
-            .filter(|one| one.screening.verdict == Verdict::Deny || self.fates[one.index].is_none())
+            .filter(|one| match &self.fates[one.index] {
+                None => true,
+                Some(Fate::Refused(_)) => one.screening.verdict == Verdict::Deny,
+                Some(Fate::Begun { .. } | Fate::Alone) => false,
+            })
             .map(|one| (&one.subject, &one.screening))
             .collect();
         hits::record(conn, &found).await
@@ -388,9 +418,6 @@ impl<'a> Batch<'a> {
             .iter()
             .map(|(scope, answer)| (*scope, answer))
             .collect();
-        if answers.is_empty() {
-            return Ok(());
-        }
         idempotency::complete_all(conn, &answers).await?;
         Ok(())
     }

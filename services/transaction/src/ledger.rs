@@ -31,6 +31,9 @@ use shared::SharedCalls;
 
 /// How long one attempt may take before it is repeated.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The same for a call that carries others' postings, too: one such call may have to be
+/// waited for first.
+const SHARED_TIMEOUT: Duration = Duration::from_millis(4_500);
 /// The shortest time in which an attempt makes sense.
 const ATTEMPT_MIN: Duration = Duration::from_millis(20);
 /// The pause between two attempts: doubles from the first to the last.
@@ -106,7 +109,7 @@ impl Ledger {
             let actor = actor.to_owned();
             async move { shared.post(message, actor).await }
         };
-        let posted = until_answered(deadline, ATTEMPT_TIMEOUT, attempt).await;
+        let posted = until_answered(deadline, SHARED_TIMEOUT, attempt).await;
         Attempted {
             reply: posted.answer.map(|result| read(posting, result)),
             loose_end: posted.loose_end,
@@ -239,7 +242,9 @@ impl Pauses {
 
     async fn pause(&mut self) {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        tokio::time::sleep(self.next.min(left)).await;
+        // Those whose attempts failed together shall not meet again.
+        let jittered = self.next.mul_f64(rand::random_range(0.5..1.0));
+        tokio::time::sleep(jittered.min(left)).await;
         self.next = self.next.saturating_mul(2).min(LAST_PAUSE);
     }
 }

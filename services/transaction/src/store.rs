@@ -18,6 +18,7 @@ pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod fees;
 pub(crate) mod fraud;
+pub(crate) mod id_time;
 pub(crate) mod limits;
 pub(crate) mod lists;
 mod prices;

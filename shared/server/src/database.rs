@@ -203,8 +203,8 @@ pub fn status(error: &sqlx::Error) -> Status {
     bursar_status::internal(ErrorReason::Internal, error)
 }
 
-/// True while the database cannot be reached, is starting or stopping, or has
-/// no connection free.
+/// True while the database cannot be reached, is starting or stopping, has no
+/// connection free, or does not come to a call in time for locks or load.
 pub fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -212,8 +212,10 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(database) => database.code().is_some_and(|code| {
-            // 25P03: the server ended a transaction whose process stood still.
-            code.starts_with("57P") || code.starts_with("08") || code == "53300" || code == "25P03"
+            // 25P03: the server ended a transaction whose process stood still; 55P03 and
+            // 57014: the time for a lock or a statement was over.
+            let has_class = code.starts_with("57P") || code.starts_with("08");
+            has_class || matches!(&*code, "53300" | "25P03" | "55P03" | "57014")
         }),
         _ => false,
     }

@@ -11,7 +11,7 @@ use bursar_contracts::transaction::v1::{
     self as contract, CreateDepositResponse, CreateRefundResponse, CreateTransferResponse,
     CreateWithdrawalResponse,
 };
-use bursar_server::canary;
+use bursar_server::{Context, canary};
 use prost::Message;
 use tonic::Status;
 
@@ -72,6 +72,16 @@ pub(crate) struct Freeze {
 }
 
 impl Freeze {
+    /// The place of a call's answer; `None` for a call without a key.
+    pub(crate) fn of(context: &Context) -> Option<Self> {
+        Some(Self {
+            tenant: context.caller.tenant.clone(),
+            principal: context.caller.principal(),
+            method: context.method,
+            key: context.idempotency_key.clone()?,
+        })
+    }
+
     /// The key's scope.
     pub(crate) fn scope(&self) -> Scope<'_> {
         Scope {

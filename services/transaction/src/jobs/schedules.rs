@@ -5,7 +5,9 @@
 //! its transaction before its transfer is asked for; what has a transaction is never
 //! asked for again, and what was asked for and has none is asked for under the same id
 //! and the same key. So a run is made once, wherever a process died, and also when its
-//! key is no longer kept.
+//! key is no longer kept. An id that could not be used for most of a day is given up
+//! with its run, which fails: statements find transactions by the time of their ids, and
+//! another id could be a second transfer.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,8 +27,9 @@ use crate::config::RecoverySettings;
 use crate::domain::{State as TransactionState, Transaction};
 use crate::rpc::schedule::transfer;
 use crate::schedule::error::Error;
-use crate::schedule::turn::{Change, Outcome, Turn, decide};
+use crate::schedule::turn::{Change, EXPIRED, Outcome, Turn, decide};
 use crate::schedule::{RunFailure, RunState, Schedule, ScheduleRun};
+use crate::store::id_time;
 use crate::store::schedules::checks::{self, Lease};
 use crate::store::schedules::{self, runs};
 use crate::store::transactions;
@@ -216,6 +219,9 @@ impl Following {
         if let Some(made) = self.made(*id).await? {
             return Ok(outcome(&made));
         }
+        if id_time::age(id.uuid(), now()) > id_time::OLDEST {
+            return Ok(Some(Outcome::Refused(expired())));
+        }
         let deadline = Instant::now() + ATTEMPT_TIME;
         crash_point!("schedule.before_attempt");
         let answered = transfer::attempt(&self.engine, schedule, run, deadline).await;
@@ -288,6 +294,18 @@ fn outcome(transaction: &Transaction) -> Option<Outcome> {
         (None, TransactionState::Completed) => Outcome::Completed,
         (None, _) => Outcome::Review,
     })
+}
+
+/// The end of an attempt that could not be made in time. The run is over with it, so
+/// that one which stood still meanwhile is the only one if it is recorded after all.
+fn expired() -> RunFailure {
+    RunFailure {
+        reason: EXPIRED.to_owned(),
+        message: format!(
+            "the transfer could not be made within {} hours",
+            id_time::OLDEST.whole_hours()
+        ),
+    }
 }
 
 /// Why an attempt was refused before anything was recorded; `None` when it may be that

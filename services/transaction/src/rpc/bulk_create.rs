@@ -48,21 +48,13 @@ pub(super) async fn handle(
     let fingerprint = idempotency::fingerprint(&message);
     let mode = mode(&message)?;
     let orders = orders(message.transfers)?;
-    let key = context
-        .idempotency_key
-        .clone()
-        .ok_or_else(idempotency::required)?;
+    let freeze = Freeze::of(&context).ok_or_else(idempotency::required)?;
     let call = Call {
         engine: engine.clone(),
         initiator: context.user_id()?,
         tier: context.caller.tier,
         actor: context.caller.actor(),
-        freeze: Freeze {
-            tenant: context.caller.tenant.clone(),
-            principal: context.caller.principal(),
-            method: context.method,
-            key,
-        },
+        freeze,
         fingerprint,
         deadline: context.deadline,
     };

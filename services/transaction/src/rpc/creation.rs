@@ -101,22 +101,14 @@ impl Creation {
         context: &Context,
         message: &impl Message,
     ) -> Result<Self, Status> {
-        let key = context
-            .idempotency_key
-            .clone()
-            .ok_or_else(idempotency::required)?;
+        let freeze = Freeze::of(context).ok_or_else(idempotency::required)?;
         Ok(Self {
             engine: engine.clone(),
             transaction: TransactionId::generate(),
             initiator: context.user_id()?,
             tier: context.caller.tier,
             actor: context.caller.actor(),
-            freeze: Freeze {
-                tenant: context.caller.tenant.clone(),
-                principal: context.caller.principal(),
-                method: context.method,
-                key,
-            },
+            freeze,
             fingerprint: idempotency::fingerprint(message),
             deadline: context.deadline,
         })

@@ -116,7 +116,7 @@ fn rate(message: PutExchangeRateRequest, at: OffsetDateTime) -> Result<ExchangeR
     let observed_at = match &message.observed_at {
         None => at,
         Some(told) => contract::time(told)
-            .filter(|told| *told <= at + AHEAD)
+            .filter(|told| (OffsetDateTime::UNIX_EPOCH..=at + AHEAD).contains(told))
             .map(to_microseconds)
             .ok_or(invalid("observed_at"))?,
     };

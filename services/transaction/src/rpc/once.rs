@@ -38,14 +38,8 @@ pub(super) struct Open {
 impl Once {
     /// Reads the call's place among the keys. The contract says whether it needs one.
     pub(super) fn of(context: &Context, message: &impl Message) -> Self {
-        let freeze = context.idempotency_key.clone().map(|key| Freeze {
-            tenant: context.caller.tenant.clone(),
-            principal: context.caller.principal(),
-            method: context.method,
-            key,
-        });
         Self {
-            freeze,
+            freeze: Freeze::of(context),
             fingerprint: idempotency::fingerprint(message),
         }
     }

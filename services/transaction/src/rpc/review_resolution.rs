@@ -38,18 +38,10 @@ pub(super) async fn handle(
 ) -> Result<Response<ResolveReviewResponse>, Status> {
     let context = Context::of(&request)?;
     let message = request.into_inner();
-    let key = context
-        .idempotency_key
-        .clone()
-        .ok_or_else(idempotency::required)?;
+    let freeze = Freeze::of(&context).ok_or_else(idempotency::required)?;
     let decision = Decision {
         engine: engine.clone(),
-        freeze: Freeze {
-            tenant: context.caller.tenant.clone(),
-            principal: context.caller.principal(),
-            method: context.method,
-            key,
-        },
+        freeze,
         fingerprint: idempotency::fingerprint(&message),
         actor: context.caller.actor(),
         transaction: transaction_id(&message)?,

@@ -12,8 +12,11 @@ use super::{MissedRule, PauseCause, RunFailure, RunState, Schedule, ScheduleRun,
 
 /// How many due times are looked at in one turn.
 const MOST_DUE: usize = 500;
+/// The refusal of an attempt whose id has become too old for a new transaction.
+pub(crate) const EXPIRED: &str = "SCHEDULE_RUN_EXPIRED";
 /// Refusals that no repetition of the same transfer can turn.
-const HOPELESS: [&str; 4] = [
+const HOPELESS: [&str; 5] = [
+    EXPIRED,
     "WALLET_NOT_FOUND",
     "WALLET_CLOSED",
     "CURRENCY_MISMATCH",

@@ -86,7 +86,8 @@ pub(crate) async fn insert(conn: &mut PgConnection, new: &[&Stored]) -> Result<(
 }
 
 /// Turns the rows of transfers from their first event to their second; false, and
-/// nothing may be committed, when one of them is not at its first.
+/// nothing may be committed, when one of them is not at its first. They are locked in
+/// the order of their ids, as everybody does who locks several.
 #[tracing::instrument(name = "store.bulk_rows.update", skip_all)]
 pub(crate) async fn update(
     conn: &mut PgConnection,
@@ -121,7 +122,14 @@ pub(crate) async fn update(
     let updated: Vec<OffsetDateTime> = ended.iter().map(|one| one.updated_at).collect();
     let versions: Vec<i64> = ended.iter().map(|one| one.version).collect();
     let done = sqlx::query!(
-        "UPDATE transactions
+        "WITH locked AS (
+             SELECT transaction_id
+             FROM transactions
+             WHERE transaction_id = ANY ($1)
+             ORDER BY transaction_id
+             FOR NO KEY UPDATE
+         )
+         UPDATE transactions
          SET state = new.state, failure_reason = new.failure_reason,
              failure_message = new.failure_message, review_cause = new.review_cause,
              stopped_in = new.stopped_in, beneficiary_user_id = new.beneficiary_user_id,
@@ -130,6 +138,7 @@ pub(crate) async fn update(
                  $7::uuid[], $8::timestamptz[], $9::timestamptz[], $10::bigint[])
              AS new (transaction_id, state, failure_reason, failure_message, review_cause,
                  stopped_in, beneficiary_user_id, posted_at, updated_at, version)
+         JOIN locked USING (transaction_id)
          WHERE transactions.transaction_id = new.transaction_id
            AND transactions.version = new.version - 1",
         &ids,

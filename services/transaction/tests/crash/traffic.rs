@@ -183,13 +183,26 @@ impl Order {
     pub(crate) async fn ask(&mut self, process: &TestProcess) -> Result<(), Status> {
         let told = match self.send(process).await {
             Ok(told) => told,
-            Err(status) => vec![failed(&status).ok_or(status)?],
+            Err(status) => {
+                self.plan_anew(&status);
+                vec![failed(&status).ok_or(status)?]
+            }
         };
         match &self.answer {
             Some(before) => assert_eq!(*before, told, "another answer to {:?}", self.wish),
             None => self.answer = Some(told),
         }
         Ok(())
+    }
+
+    /// A start that passed before anything was recorded is told anew, with the same
+    /// key: under that key there is nothing yet.
+    fn plan_anew(&mut self, status: &Status) {
+        if let Wish::Planned(wish) = &mut self.wish
+            && has_passed(status)
+        {
+            wish.start_at = Some(now_stamp());
+        }
     }
 
     /// Asks until there is an answer.
@@ -361,7 +374,7 @@ fn failed(status: &Status) -> Option<Told> {
 }
 
 /// True when the caller does not know what became of its order: the service says
-/// so, or is gone.
+/// so, or is gone. Also when nothing was recorded before its start had passed.
 fn is_to_be_tried_again(status: &Status) -> bool {
     let details = status.get_error_details();
     let is_gone = details.error_info().is_none()
@@ -369,7 +382,14 @@ fn is_to_be_tried_again(status: &Status) -> bool {
             status.code(),
             Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
         );
-    is_gone || details.retry_info().is_some()
+    is_gone || details.retry_info().is_some() || has_passed(status)
+}
+
+/// True when a schedule was refused because its start has passed.
+fn has_passed(status: &Status) -> bool {
+    let details = status.get_error_details();
+    let info = details.error_info();
+    info.is_some_and(|info| info.reason == "SCHEDULE_START_PASSED")
 }
 
 fn now_stamp() -> Timestamp {

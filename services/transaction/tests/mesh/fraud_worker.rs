@@ -6,9 +6,9 @@ use bursar_contracts::transaction::v1::{
 use bursar_events::relay::republish;
 use bursar_testkit::redis_url;
 
-use crate::support::Mesh;
 use crate::support::calls::{deposit, transfer, withdrawal};
 use crate::support::fraud::{Desk, draft, ready};
+use crate::support::{Mesh, away_from_midnight};
 
 async fn live() -> Mesh {
     let redis = redis_url();
@@ -19,6 +19,7 @@ async fn live() -> Mesh {
 /// is only recorded; what is delivered again counts once.
 #[tokio::test]
 async fn a_completed_transaction_is_looked_at_once() {
+    away_from_midnight().await;
     let mesh = live().await;
     let desk = Desk::new(&mesh);
     let (alice, bob) = (mesh.person(), mesh.person());
@@ -80,6 +81,7 @@ async fn a_completed_transaction_is_looked_at_once() {
 /// A payee is new until a transfer to it is COMPLETED; deposits are no payments.
 #[tokio::test]
 async fn a_payee_becomes_known() {
+    away_from_midnight().await;
     let mesh = live().await;
     let desk = Desk::new(&mesh);
     let (alice, bob) = (mesh.person(), mesh.person());
@@ -119,6 +121,7 @@ async fn a_payee_becomes_known() {
 /// Averages are of the whole days before today, in the transaction's currency.
 #[tokio::test]
 async fn averages_are_of_the_days_before() {
+    away_from_midnight().await;
     let mesh = live().await;
     let desk = Desk::new(&mesh);
     let (alice, bob) = (mesh.person(), mesh.person());

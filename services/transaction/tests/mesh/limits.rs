@@ -19,9 +19,9 @@ use bursar_testkit::{Tokens, with_token};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::support::Mesh;
 use crate::support::calls::{deposit, is_replayed, refusal, told, transfer, withdrawal};
 use crate::support::person::Person;
+use crate::support::{Mesh, away_from_midnight};
 
 pub(super) fn client(mesh: &Mesh) -> LimitServiceClient<Channel> {
     LimitServiceClient::new(mesh.service.channel())
@@ -99,6 +99,7 @@ pub(super) fn exceeded(status: &Status) -> (String, HashMap<String, String>) {
 /// what the limit is, what was used, what is left, and by which rule.
 #[tokio::test]
 async fn each_kind_holds_at_its_edge() {
+    away_from_midnight().await;
     let mesh = Mesh::start().await;
     let to = mesh.person().wallet().await;
     let velocity = |max_count| LimitVelocity {
@@ -180,6 +181,7 @@ async fn each_kind_holds_at_its_edge() {
 /// not one more.
 #[tokio::test]
 async fn requests_at_once_use_a_limit_up_and_never_exceed_it() {
+    away_from_midnight().await;
     let mesh = Mesh::start().await;
     let (alice, bob) = (mesh.person(), mesh.person());
     let (from, to) = (alice.funded(10_000).await, bob.wallet().await);
@@ -337,6 +339,7 @@ async fn the_most_specific_rule_is_asked() {
 /// before one for all.
 #[tokio::test]
 async fn kinds_of_movements_are_counted_apart() {
+    away_from_midnight().await;
     let mesh = Mesh::start().await;
     let (alice, bob) = (mesh.person(), mesh.person());
     let (from, to) = (alice.wallet().await, bob.wallet().await);

@@ -234,15 +234,14 @@ async fn concurrent_uses_have_one_winner() {
         .quote(transfer_quote(&from, &to, 100))
         .await
         .expect("alice may ask");
-    let mut calls = tokio::task::JoinSet::new();
-    for _ in 0..16 {
-        let message = alice.request(quoted(&from, &to, 100, &quote));
-        let mut client = mesh.client();
-        calls.spawn(async move { client.create_transfer(message).await });
-    }
+    let calls = (0..16).map(|number| {
+        let message = quoted(&from, &to, 100, &quote);
+        let alice = &alice;
+        async move { alice.until_answered(message, &format!("k{number}")).await }
+    });
     let mut sent = 0;
-    while let Some(call) = calls.join_next().await {
-        match call.expect("no call panics") {
+    for answer in futures::future::join_all(calls).await {
+        match answer {
             Ok(_) => sent += 1,
             Err(status) => assert_eq!(
                 refusal(&status),

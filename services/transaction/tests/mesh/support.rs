@@ -30,6 +30,17 @@ pub(crate) const CALLBACK_SECRET: &str = "the-callback-secret-of-the-tests";
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// Waits, when midnight of UTC is near, until it is over: what a test counts by the day
+/// or the month is counted on one day then.
+pub(crate) async fn away_from_midnight() {
+    let now = bursar_server::now();
+    let midnight = now.replace_time(time::Time::MIDNIGHT) + time::Duration::DAY;
+    let left = midnight - now;
+    if left < time::Duration::MINUTE {
+        tokio::time::sleep(left.unsigned_abs()).await;
+    }
+}
+
 /// The mesh. Fields are dropped in order: services before their databases.
 pub(crate) struct Mesh {
     pub(crate) service: TestService,

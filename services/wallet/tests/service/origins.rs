@@ -92,6 +92,39 @@ async fn each_posting_has_its_own_origin() {
     fixture.verify().await;
 }
 
+/// A posting that the database refuses is left without an outcome, and its neighbours get
+/// theirs; when there is nothing else, the call fails.
+#[tokio::test]
+async fn an_undecided_posting_leaves_its_neighbours_theirs() {
+    let fixture = Fixture::start().await;
+    sqlx::query("ALTER TABLE entries ADD CONSTRAINT poison CHECK (amount <> 66)")
+        .execute(&fixture.database.owner)
+        .await
+        .expect("the owner may");
+    let payer = fixture.funded("EUR", 100).await;
+    let payee = fixture.open(UserId::generate(), "EUR").await;
+    let postings: Vec<Posting> = [10, 66, 20]
+        .map(|amount| transfer(&payer, &payee, amount))
+        .to_vec();
+    let origins = || vec![origin(UserId::generate(), "one"); 3];
+    let independent = BatchMode::Independent;
+    let answer = post(&fixture, postings.clone(), independent, origins())
+        .await
+        .expect("the batch is answered");
+    applied(&answer.results[0]);
+    assert_eq!(answer.results[1].outcome, None);
+    assert_eq!(answer.results[1].posting_id, postings[1].posting_id);
+    applied(&answer.results[2]);
+    assert_eq!(fixture.balance(&payee).await.available_minor, 30);
+    let poisoned = postings[1..2].to_vec();
+    let alone = post(&fixture, poisoned, independent, origins()[..1].to_vec()).await;
+    assert_eq!(
+        alone.expect_err("nothing is decided").code(),
+        Code::Internal
+    );
+    fixture.verify().await;
+}
+
 /// Origins that do not fit the postings are refused by name, and nothing is posted.
 #[tokio::test]
 async fn origins_must_fit_the_postings() {

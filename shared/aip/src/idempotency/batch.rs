@@ -96,6 +96,9 @@ pub async fn claim_all(
     requests: &[Claiming<'_>],
     now: OffsetDateTime,
 ) -> Result<Vec<bool>, sqlx::Error> {
+    if requests.is_empty() {
+        return Ok(Vec::new());
+    }
     let scopes = Scopes::of(requests.iter().map(|request| request.scope));
     let fingerprints: Vec<&[u8]> = requests
         .iter()
@@ -134,6 +137,9 @@ pub async fn complete_all(
     conn: &mut PgConnection,
     answers: &[(Scope<'_>, &Answer)],
 ) -> Result<Vec<bool>, sqlx::Error> {
+    if answers.is_empty() {
+        return Ok(Vec::new());
+    }
     let scopes = Scopes::of(answers.iter().map(|(scope, _)| *scope));
     let (mut codes, mut messages, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
     for (_, answer) in answers {

@@ -71,7 +71,10 @@ fn range(
 ) -> Result<(OffsetDateTime, OffsetDateTime), FraudError> {
     let read = |field, told: Option<_>| {
         let at = told.as_ref().and_then(time);
-        at.ok_or(FraudError::FieldInvalid { field })
+        // Before it there was nothing, and the database does not reach as far back as
+        // the contract's times do.
+        at.filter(|at| *at >= OffsetDateTime::UNIX_EPOCH)
+            .ok_or(FraudError::FieldInvalid { field })
     };
     let from = read("start_time", message.start_time)?;
     let until = read("end_time", message.end_time)?;

@@ -44,18 +44,10 @@ pub(super) async fn handle(
 ) -> Result<Response<DecideFraudCaseResponse>, Status> {
     let context = Context::of(&request)?;
     let message = request.into_inner();
-    let key = context
-        .idempotency_key
-        .clone()
-        .ok_or_else(idempotency::required)?;
+    let freeze = Freeze::of(&context).ok_or_else(idempotency::required)?;
     let decided = Decided {
         engine: engine.clone(),
-        freeze: Freeze {
-            tenant: context.caller.tenant.clone(),
-            principal: context.caller.principal(),
-            method: context.method,
-            key,
-        },
+        freeze,
         fingerprint: idempotency::fingerprint(&message),
         operator: context.user_id()?,
         case: parse_field("case_id", &message.case_id)?,
@@ -113,6 +105,9 @@ impl Decided {
         let tenant = &self.freeze.tenant;
         let found = cases::find(conn, tenant, self.case).await?;
         let mut case = found.ok_or(FraudError::CaseNotFound)?;
+        if case.user == self.operator {
+            return Err(FraudError::CaseOwn);
+        }
         if !cases::decide(conn, tenant, &case, &self.end).await? {
             return Err(FraudError::CaseDecided { id: self.case });
         }

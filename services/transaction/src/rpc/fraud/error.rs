@@ -35,6 +35,9 @@ pub(super) enum FraudError {
     /// No such case.
     #[error("no such case")]
     CaseNotFound,
+    /// The case is about what the operator did as a user.
+    #[error("nobody decides a case about a transaction of one's own")]
+    CaseOwn,
     /// The case was decided before.
     #[error("the case was decided before")]
     CaseDecided { id: FraudCaseId },
@@ -94,6 +97,10 @@ impl From<FraudError> for Status {
             }
             FraudError::CaseNotFound => {
                 StatusBuilder::new(Code::NotFound, ErrorReason::FraudCaseNotFound, message).into()
+            }
+            FraudError::CaseOwn => {
+                StatusBuilder::new(Code::PermissionDenied, ErrorReason::FraudCaseOwn, message)
+                    .into()
             }
             FraudError::CaseDecided { id } => {
                 let reason = ErrorReason::FraudCaseDecided;

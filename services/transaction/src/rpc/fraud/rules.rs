@@ -36,16 +36,17 @@ pub(super) async fn put(
     };
     let pool = engine.pool.clone();
     detached(async move {
-        let rule = change.take_in(&pool).await?;
+        let stored = change.take_in(&pool).await?;
         tracing::warn!(
-            rule = rule.name,
-            version = rule.version,
-            by = rule.updated_by,
+            rule = stored.rule.name,
+            version = stored.rule.version,
+            by = stored.updated_by,
             "a fraud rule was changed"
         );
-        Ok(Response::new(proto::PutFraudRuleResponse {
-            rule: Some(rule),
-        }))
+        // Not before the commit, for which others wait: there may be many hits.
+        let mut conn = pool.acquire().await.map_err(FraudError::from)?;
+        let rule = counted(&mut conn, &[stored]).await?.pop();
+        Ok(Response::new(proto::PutFraudRuleResponse { rule }))
     })
     .await
 }
@@ -78,7 +79,7 @@ fn wanted(message: proto::PutFraudRuleRequest, by: String) -> Result<StoredRule,
 
 impl Change {
     /// One database transaction: the rule, the revision of all rules, the event.
-    async fn take_in(self, pool: &PgPool) -> Result<proto::FraudRule, FraudError> {
+    async fn take_in(self, pool: &PgPool) -> Result<StoredRule, FraudError> {
         let mut database = database::begin(pool).await?;
         rules::begin_change(&mut database, &self.tenant).await?;
         let name = &self.wanted.rule.name;
@@ -115,9 +116,8 @@ impl Change {
             stored.updated_at,
         );
         bursar_events::append(&mut database, &[changed]).await?;
-        let counts = counted(&mut database, &[stored]).await?;
         database.commit().await?;
-        counts.into_iter().next().ok_or(FraudError::RuleNotFound)
+        Ok(stored)
     }
 }
 

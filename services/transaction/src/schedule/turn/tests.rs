@@ -180,10 +180,13 @@ fn a_retry_may_succeed() {
 /// What no repetition can turn is not repeated.
 #[test]
 fn hopeless_refusals_are_not_tried_again() {
-    let mut world = World::new(daily());
-    world.schedule.failures.max_retries = 5;
-    world.settle(at(0), &refused("WALLET_CLOSED"));
-    assert_eq!(world.told(), [(0, "FAILED")]);
+    for reason in ["WALLET_CLOSED", EXPIRED] {
+        let mut world = World::new(daily());
+        world.schedule.failures.max_retries = 5;
+        world.settle(at(0), &refused(reason));
+        assert_eq!(world.told(), [(0, "FAILED")]);
+        assert_eq!(world.runs[&1].transactions.len(), 1);
+    }
 }
 
 /// After so many failed runs in a row the schedule is paused; a retry that waits when

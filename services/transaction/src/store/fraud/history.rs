@@ -1,18 +1,14 @@
-//! What subjects' users did before, for many subjects by one statement.
+//! What subjects' users did before, for many subjects at once.
 
-use std::time::Duration;
+use std::collections::HashMap;
 
 use bursar_aip::id::UserId;
 use sqlx::PgConnection;
-use time::{Date, OffsetDateTime};
+use time::{Date, Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::fraud::{History, Subject};
-
-/// How long the counts reach back.
-const DAY: Duration = Duration::from_secs(24 * 3600);
-/// By how much an id may be younger than the time of its transaction.
-const SLACK: Duration = Duration::from_secs(60);
+use crate::store::id_time;
 
 /// As of when a history is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,29 +41,26 @@ pub(crate) async fn lock_users(
     Ok(())
 }
 
-/// The least id of a time, by which the index of a user's transactions is cut.
-pub(super) fn least_id(at: OffsetDateTime) -> Uuid {
-    let milliseconds = (at.unix_timestamp_nanos() / 1_000_000).max(0);
-    let milliseconds = u128::try_from(milliseconds).unwrap_or(0);
-    Uuid::from_u128(milliseconds << 80)
-}
-
-/// The columns that the statement takes.
+/// The columns that the statement about users takes. Ids bound what it looks at, and
+/// times tell what counts; see [`id_time`].
 #[derive(Default)]
 struct Columns {
     tenants: Vec<String>,
     users: Vec<Uuid>,
     transactions: Vec<Uuid>,
     currencies: Vec<String>,
-    payees: Vec<Option<Uuid>>,
     ats: Vec<OffsetDateTime>,
+    /// Those of the last day are not below.
     floors: Vec<Uuid>,
+    /// Those from before the last day are below.
+    day_ends: Vec<Uuid>,
+    /// What is later is not looked at.
     ceilings: Vec<Uuid>,
     todays: Vec<Date>,
 }
 
 impl Columns {
-    fn of(subjects: &[Subject], moment: Moment) -> Self {
+    fn of(subjects: &[&Subject], moment: Moment) -> Self {
         let mut columns = Self::default();
         for subject in subjects {
             let at = subject.at.to_offset(time::UtcOffset::UTC);
@@ -76,12 +69,12 @@ impl Columns {
             columns.transactions.push(subject.transaction.uuid());
             let currency = subject.amount.currency().code();
             columns.currencies.push(currency.to_owned());
-            columns.payees.push(subject.payee.map(|payee| payee.uuid()));
             columns.ats.push(at);
-            columns.floors.push(least_id(at - DAY));
+            columns.floors.push(id_time::first(at - Duration::DAY));
+            columns.day_ends.push(id_time::end(at - Duration::DAY));
             columns.ceilings.push(match moment {
                 Moment::Present => Uuid::max(),
-                Moment::OfSubject => least_id(at + SLACK),
+                Moment::OfSubject => id_time::end(at),
             });
             columns.todays.push(at.date());
         }
@@ -97,9 +90,76 @@ pub(crate) async fn read(
     subjects: &[Subject],
     moment: Moment,
 ) -> Result<Vec<History>, sqlx::Error> {
-    let columns = Columns::of(subjects, moment);
-    // The ids are the axis of time: the index has them, and a row's own time never
-    // differs from its id's by more than the moment between the two.
+    let mut of_user = Vec::with_capacity(subjects.len());
+    let mut asked: Vec<&Subject> = Vec::new();
+    let mut places = HashMap::new();
+    for subject in subjects {
+        // At present none of them is recorded yet, so those of one user, currency and
+        // time have the same before them, and it is read once.
+        let currency = subject.amount.currency();
+        let key = (&subject.tenant, subject.user, currency, subject.at);
+        let place = match moment {
+            Moment::Present => *places.entry(key).or_insert(asked.len()),
+            Moment::OfSubject => asked.len(),
+        };
+        if place == asked.len() {
+            asked.push(subject);
+        }
+        of_user.push(place);
+    }
+    let found = users(conn, &Columns::of(&asked, moment), moment).await?;
+    let known = payees(conn, subjects).await?;
+    let histories = of_user.into_iter().zip(known);
+    histories
+        .map(|(place, payee_known_since)| {
+            let found = found.get(place).ok_or(sqlx::Error::RowNotFound)?;
+            Ok(History {
+                payee_known_since,
+                ..found.clone()
+            })
+        })
+        .collect()
+}
+
+/// Since when each subject's payee is known, in the order of the subjects.
+async fn payees(
+    conn: &mut PgConnection,
+    subjects: &[Subject],
+) -> Result<Vec<Option<OffsetDateTime>>, sqlx::Error> {
+    if subjects.iter().all(|subject| subject.payee.is_none()) {
+        return Ok(vec![None; subjects.len()]);
+    }
+    let each = subjects.iter();
+    let tenants: Vec<String> = each.clone().map(|it| it.tenant.to_string()).collect();
+    let users: Vec<Uuid> = each.clone().map(|it| it.user.uuid()).collect();
+    let payees = each.clone().map(|it| it.payee.map(|payee| payee.uuid()));
+    let payees: Vec<Option<Uuid>> = payees.collect();
+    let ats: Vec<OffsetDateTime> = each.map(|it| it.at).collect();
+    sqlx::query_scalar!(
+        r#"SELECT known.first_completed_at AS "first_completed_at?"
+           FROM UNNEST($1::text[], $2::uuid[], $3::uuid[], $4::timestamptz[])
+               WITH ORDINALITY AS subject (tenant_id, user_id, payee_id, at, position)
+           LEFT JOIN fraud_payees AS known
+               ON known.user_id = subject.user_id
+              AND known.wallet_id = subject.payee_id
+              AND known.tenant_id = subject.tenant_id
+              AND known.first_completed_at <= subject.at
+           ORDER BY subject.position"#,
+        &tenants,
+        &users,
+        &payees as &[Option<Uuid>],
+        &ats,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// What the users did, in the order of the columns; of their payees it says nothing.
+async fn users(
+    conn: &mut PgConnection,
+    columns: &Columns,
+    moment: Moment,
+) -> Result<Vec<History>, sqlx::Error> {
     sqlx::query_as!(
         History,
         r#"SELECT
@@ -117,7 +177,9 @@ pub(crate) async fn read(
              (
                  SELECT created_at FROM transactions
                  WHERE initiator_user_id = subject.user_id AND tenant_id = subject.tenant_id
-                   AND transaction_id < subject.floor
+                   AND transaction_id <> subject.transaction_id
+                   AND transaction_id < subject.day_end
+                   AND created_at < subject.at - interval '24 hours'
                  ORDER BY transaction_id DESC
                  LIMIT 1
              ) AS before_last_day,
@@ -130,19 +192,15 @@ pub(crate) async fn read(
                  ORDER BY transaction_id
                  LIMIT 1
              ) AS first_of_all,
-             (
-                 SELECT first_completed_at FROM fraud_payees
-                 WHERE user_id = subject.user_id AND wallet_id = subject.payee_id
-                   AND tenant_id = subject.tenant_id AND first_completed_at <= subject.at
-             ) AS payee_known_since,
+             NULL::timestamptz AS payee_known_since,
              paid.payments AS "paid_30_days!",
              paid.average_minor AS "average_minor_30_days!",
              paid.max_minor AS "max_minor_30_days!"
          FROM UNNEST(
-             $1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[], $6::timestamptz[],
+             $1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::uuid[],
              $7::uuid[], $8::uuid[], $9::date[]
          ) WITH ORDINALITY AS subject (
-             tenant_id, user_id, transaction_id, currency_code, payee_id, at, floor, ceiling,
+             tenant_id, user_id, transaction_id, currency_code, at, floor, day_end, ceiling,
              today, position
          )
          CROSS JOIN LATERAL (
@@ -178,6 +236,7 @@ pub(crate) async fn read(
                  FROM transactions
                  WHERE initiator_user_id = subject.user_id AND tenant_id = subject.tenant_id
                    AND transaction_id BETWEEN subject.floor AND subject.ceiling
+                   AND created_at >= subject.at - interval '24 hours'
                    AND transaction_id <> subject.transaction_id
                    AND ($10 OR created_at <= subject.at)
              ) AS of_last_day
@@ -197,9 +256,9 @@ pub(crate) async fn read(
         &columns.users,
         &columns.transactions,
         &columns.currencies,
-        &columns.payees as &[Option<Uuid>],
         &columns.ats,
         &columns.floors,
+        &columns.day_ends,
         &columns.ceilings,
         &columns.todays,
         moment == Moment::Present,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::MovementKind;
 use crate::fraud::Subject;
-use crate::store::unreadable;
+use crate::store::{id_time, unreadable};
 
 /// A transaction that was screened, or would have been.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,13 +67,13 @@ impl Row {
     }
 }
 
-/// The transactions of a range that are screened, the oldest first.
+/// The transactions of a range that are screened, in the order of their ids.
 #[tracing::instrument(name = "store.fraud.past", skip_all)]
 pub(crate) async fn read(
     conn: &mut PgConnection,
     range: Range<'_>,
 ) -> Result<Vec<Past>, sqlx::Error> {
-    // Ids are UUIDv7, so the primary key finds a range of time.
+    // The primary key finds about the range, and the rows' own time what is in it.
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT transaction_id, kind, currency_code, amount_minor, to_wallet_id, provider,
@@ -81,13 +81,16 @@ pub(crate) async fn read(
          FROM transactions
          WHERE tenant_id = $1
            AND transaction_id >= $2 AND transaction_id < $3
-           AND ($4::uuid IS NULL OR transaction_id > $4)
+           AND created_at >= $4 AND created_at < $5
+           AND ($6::uuid IS NULL OR transaction_id > $6)
            AND kind IN ('transfer', 'deposit', 'withdrawal')
          ORDER BY transaction_id
-         LIMIT $5"#,
+         LIMIT $7"#,
         range.tenant.as_str(),
-        super::history::least_id(range.from),
-        super::history::least_id(range.until),
+        id_time::first(range.from),
+        id_time::end(range.until),
+        range.from,
+        range.until,
         range.after.map(TransactionId::uuid),
         range.limit,
     )

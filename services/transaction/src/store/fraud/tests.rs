@@ -10,10 +10,12 @@ use uuid::Uuid;
 
 use super::history::{self, Moment};
 use super::hits::{self, Counts};
+use super::past::{self, Range};
 use super::profiles::{self, Payment};
 use super::rules::{self, StoredRule};
 use crate::domain::MovementKind;
 use crate::fraud::{History, Mode, Outcome, Rule, SMALL_MINOR, Stage, Subject};
+use crate::store::id_time;
 
 async fn database() -> TestDatabase {
     TestDatabase::create(&crate::definition().migrations).await
@@ -30,7 +32,7 @@ fn amount(code: &str, minor: i64) -> PositiveMoney {
 /// An id as it would have been made at a time.
 fn id_at(at: OffsetDateTime) -> Uuid {
     let random = Uuid::now_v7().as_u128() & ((1 << 80) - 1);
-    Uuid::from_u128(super::history::least_id(at).as_u128() | random)
+    Uuid::from_u128(id_time::least(at).as_u128() | random)
 }
 
 fn pick<T: Copy>(of: &[T]) -> T {
@@ -173,6 +175,107 @@ async fn a_history_is_what_was_before() {
         .await
         .expect("it can be read");
     assert_eq!(read, [counted(&subjects, &next)]);
+}
+
+/// What a user asks for at once has at present the past that each would have by
+/// itself, whatever its currency, time and payee.
+#[tokio::test]
+async fn subjects_of_one_user_share_their_past() {
+    let database = database().await;
+    let now = now().replace_millisecond(0).expect("a whole second");
+    let before = some_subjects(now);
+    record(&database.pool, &before).await;
+    let mut conn = database.pool.acquire().await.expect("a connection");
+    let known = Payment {
+        tenant: tenant(),
+        user: before[0].user,
+        amount: amount("EUR", 5),
+        payee: Some(WalletId::generate()),
+        completed_at: now - Duration::DAY,
+    };
+    profiles::record(&mut conn, std::slice::from_ref(&known))
+        .await
+        .expect("recorded");
+    let asked: Vec<Subject> = (0..24)
+        .map(|_| Subject {
+            transaction: TransactionId::generate(),
+            user: pick(&[before[0].user, before[1].user, UserId::generate()]),
+            kind: MovementKind::Transfer,
+            amount: amount(pick(&["EUR", "USD"]), 1),
+            payee: pick(&[None, known.payee, Some(WalletId::generate())]),
+            at: now + Duration::seconds(pick(&[0, 1_800])),
+            ..before[0].clone()
+        })
+        .collect();
+    let together = history::read(&mut conn, &asked, Moment::Present)
+        .await
+        .expect("it can be read");
+    assert_eq!(together.len(), asked.len());
+    for (subject, together) in asked.iter().zip(together) {
+        let alone = history::read(&mut conn, std::slice::from_ref(subject), Moment::Present)
+            .await
+            .expect("it can be read");
+        assert_eq!([&together], [&alone[0]], "{subject:?}");
+        let is_known = subject.user == known.user && subject.payee == known.payee;
+        assert_eq!(together.payee_known_since.is_some(), is_known);
+        let activity = History {
+            payee_known_since: None,
+            paid_30_days: 0,
+            average_minor_30_days: 0,
+            max_minor_30_days: 0,
+            ..together
+        };
+        assert_eq!(activity, counted(&before, subject));
+    }
+}
+
+/// A transaction counts from when it was recorded, though its id is most of a day older.
+#[tokio::test]
+async fn a_transaction_of_an_old_id_counts_by_its_time() {
+    let database = database().await;
+    let now = now().replace_millisecond(0).expect("a whole second");
+    let one = |minutes_ago| Subject {
+        tenant: tenant(),
+        transaction: TransactionId::from_uuid(id_at(
+            now - Duration::minutes(minutes_ago) - id_time::OLDEST,
+        )),
+        user: UserId::from_uuid(Uuid::from_u128(1)),
+        kind: MovementKind::Transfer,
+        amount: amount("EUR", 1),
+        payee: None,
+        provider: None,
+        at: now - Duration::minutes(minutes_ago),
+    };
+    // One before the last day, two on it.
+    let subjects = [one(1_500), one(1_430), one(5)];
+    let with_payee = subjects.clone().map(|subject| Subject {
+        payee: Some(WalletId::generate()),
+        ..subject
+    });
+    record(&database.pool, &with_payee).await;
+    let next = Subject {
+        transaction: TransactionId::generate(),
+        at: now,
+        ..subjects[0].clone()
+    };
+    let mut conn = database.pool.acquire().await.expect("a connection");
+    for moment in [Moment::Present, Moment::OfSubject] {
+        let read = history::read(&mut conn, std::slice::from_ref(&next), moment)
+            .await
+            .expect("it can be read");
+        assert_eq!(read, [counted(&subjects, &next)]);
+        assert_eq!(read[0].small_transfers_last_day, 2);
+    }
+    let range = Range {
+        tenant: &tenant(),
+        from: now - Duration::minutes(1_430),
+        until: now - Duration::minutes(5),
+        after: None,
+        limit: 10,
+    };
+    let past = past::read(&mut conn, range).await.expect("it can be read");
+    let found: Vec<TransactionId> = past.iter().map(|past| past.subject.transaction).collect();
+    assert_eq!(found, [subjects[1].transaction]);
 }
 
 /// Payments come together by user, currency and day, and a payee is known since the

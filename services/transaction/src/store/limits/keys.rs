@@ -2,15 +2,11 @@
 
 use bursar_aip::id::{TenantId, UserId};
 use bursar_money::Currency;
-use time::{Date, Duration, OffsetDateTime};
+use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::domain::limit::{Limited, Period, UsageKey};
-use crate::store::unreadable;
-
-/// How far a transaction's id may be behind the time of its intent, for the id is
-/// made from the clock by itself.
-const ID_MARGIN: Duration = Duration::minutes(10);
+use crate::store::{id_time, unreadable};
 
 /// Keys as the arrays of a statement.
 #[derive(Default)]
@@ -24,7 +20,7 @@ pub(super) struct Columns {
     /// When the period starts, and when it is over.
     pub(super) from: Vec<OffsetDateTime>,
     pub(super) to: Vec<OffsetDateTime>,
-    /// See [`first_id`].
+    /// See [`id_time`].
     pub(super) first: Vec<Uuid>,
 }
 
@@ -41,7 +37,7 @@ impl Columns {
             let (from, to) = key.period.bounds(key.starts_on);
             columns.from.push(from);
             columns.to.push(to);
-            columns.first.push(first_id(from));
+            columns.first.push(id_time::first(from));
         }
         columns
     }
@@ -73,12 +69,4 @@ impl KeyRow {
 
 pub(super) fn tenant(text: &str) -> Result<TenantId, sqlx::Error> {
     text.parse().map_err(|_| unreadable("tenant_id"))
-}
-
-/// An id that those of transactions of that time or later are not below. Their ids
-/// are UUIDv7, which start with the milliseconds since 1970.
-pub(super) fn first_id(at: OffsetDateTime) -> Uuid {
-    let nanos = (at - ID_MARGIN).unix_timestamp_nanos().max(0);
-    let milliseconds = u128::try_from(nanos / 1_000_000).unwrap_or_default();
-    Uuid::from_u128(milliseconds << 80)
 }

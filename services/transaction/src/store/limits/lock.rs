@@ -92,14 +92,18 @@ pub(super) async fn lock(conn: &mut PgConnection, demands: &[Demand]) -> Result<
                monthly_minor AS "monthly_minor?", velocity_count AS "velocity_count?",
                velocity_window_seconds AS "velocity_window_seconds?",
                NULL::text AS "period?", NULL::date AS "starts_on?",
-               NULL::text AS "used_minor?", NULL::bigint AS "movements?"
+               NULL::text AS "used_minor?", NULL::bigint AS "movements?",
+               false AS "is_missing!"
            FROM rules
            UNION ALL
            SELECT NULL, needed.tenant_id, NULL, needed.user_id, NULL, needed.movement,
                needed.currency_code, NULL, NULL, NULL, NULL, NULL, needed.period,
-               needed.starts_on, locked.used_minor::text, locked.movements
+               needed.starts_on, locked.used_minor::text, locked.movements,
+               present.user_id IS NULL
            FROM needed
-           LEFT JOIN locked USING (user_id, movement, currency_code, period, starts_on)"#,
+           LEFT JOIN locked USING (user_id, movement, currency_code, period, starts_on)
+           LEFT JOIN limit_usage AS present
+               USING (user_id, movement, currency_code, period, starts_on)"#,
         &columns.tenants,
         &columns.users,
         &columns.movements as &[&str],
@@ -115,6 +119,7 @@ pub(super) async fn lock(conn: &mut PgConnection, demands: &[Demand]) -> Result<
         used: HashMap::new(),
         missing: Vec::new(),
     };
+    let mut unlocked = Vec::new();
     for row in rows {
         if let Some(limit_rule_id) = row.limit_rule_id {
             let rule = RuleRow {
@@ -148,8 +153,13 @@ pub(super) async fn lock(conn: &mut PgConnection, demands: &[Demand]) -> Result<
                 let minor = minor.parse().map_err(|_| unreadable("used_minor"))?;
                 seen.used.insert(key, Used { minor, movements });
             }
-            _ => seen.missing.push(key),
+            _ if row.is_missing => seen.missing.push(key),
+            _ => unlocked.push(key),
         }
+    }
+    // A row that went while it was waited for is missing, too.
+    if seen.missing.is_empty() {
+        seen.missing = unlocked;
     }
     Ok(seen)
 }

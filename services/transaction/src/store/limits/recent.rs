@@ -4,9 +4,8 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::keys::first_id;
 use crate::domain::limit::{LimitKind, Recent, Subject, Window};
-use crate::store::unreadable;
+use crate::store::{id_time, unreadable};
 
 /// The newest movements of windows, one answer for each in their order. Who wants
 /// to rely on it holds the user's row.
@@ -31,7 +30,7 @@ pub(crate) async fn recent(
         .map(|(subject, _)| subject.currency.code())
         .collect();
     let since: Vec<OffsetDateTime> = windows.iter().map(|(_, window)| window.since).collect();
-    let first: Vec<Uuid> = since.iter().map(|since| first_id(*since)).collect();
+    let first: Vec<Uuid> = since.iter().map(|since| id_time::first(*since)).collect();
     let most: Vec<i64> = windows
         .iter()
         .map(|(_, window)| i64::from(window.max_count))

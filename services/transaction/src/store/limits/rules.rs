@@ -340,15 +340,26 @@ pub(crate) async fn of_user(
 ) -> Result<Vec<LimitRule>, sqlx::Error> {
     let rows = sqlx::query_as!(
         RuleRow,
-        "SELECT limit_rule_id, tenant_id, tier, user_id, wallet_id, movement, currency_code,
-             single_minor, daily_minor, monthly_minor, velocity_count, velocity_window_seconds
-         FROM limit_rules
-         WHERE tenant_id = $1
-           AND (user_id = $2 OR (user_id IS NULL AND (tier IS NULL OR tier = $3)))
-           AND ($4::text IS NULL OR currency_code = $4)
-           AND archived_at IS NULL
+        r#"SELECT limit_rule_id AS "limit_rule_id!", tenant_id AS "tenant_id!", tier, user_id,
+             wallet_id, movement AS "movement!", currency_code AS "currency_code!", single_minor,
+             daily_minor, monthly_minor, velocity_count, velocity_window_seconds
+         FROM (
+             SELECT limit_rule_id, tenant_id, tier, user_id, wallet_id, movement, currency_code,
+                 single_minor, daily_minor, monthly_minor, velocity_count, velocity_window_seconds
+             FROM limit_rules
+             WHERE tenant_id = $1 AND user_id IS NULL AND (tier IS NULL OR tier = $3)
+               AND ($4::text IS NULL OR currency_code = $4)
+               AND archived_at IS NULL
+             UNION ALL
+             SELECT limit_rule_id, tenant_id, tier, user_id, wallet_id, movement, currency_code,
+                 single_minor, daily_minor, monthly_minor, velocity_count, velocity_window_seconds
+             FROM limit_rules
+             WHERE tenant_id = $1 AND user_id = $2
+               AND ($4::text IS NULL OR currency_code = $4)
+               AND archived_at IS NULL
+         ) AS of_user
          ORDER BY user_id NULLS FIRST, wallet_id NULLS FIRST, limit_rule_id
-         LIMIT $5",
+         LIMIT $5"#,
         tenant.as_str(),
         user.uuid(),
         i16::from(tier.min(MAX_TIER)),

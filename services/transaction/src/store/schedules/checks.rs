@@ -65,7 +65,7 @@ pub(crate) async fn take_due(
          WHERE schedule_id IN (
              SELECT schedule_id
              FROM schedule_checks
-             WHERE next_check_at <= clock_timestamp() AND lease_until <= clock_timestamp()
+             WHERE next_check_at <= statement_timestamp() AND lease_until <= clock_timestamp()
              ORDER BY next_check_at
              LIMIT $3
              FOR UPDATE SKIP LOCKED
@@ -154,7 +154,7 @@ pub(crate) async fn lateness_s(conn: &mut PgConnection) -> Result<i64, sqlx::Err
                extract(epoch FROM clock_timestamp() - min(greatest(next_check_at, lease_until))), 0
            )::bigint AS "seconds!"
            FROM schedule_checks
-           WHERE next_check_at <= clock_timestamp()"#,
+           WHERE next_check_at <= statement_timestamp()"#,
     )
     .fetch_one(conn)
     .await

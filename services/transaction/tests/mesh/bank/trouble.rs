@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::Bank;
 use crate::support::API_KEY;
+use crate::support::inbox::Notice;
 use crate::support::wire::{Mode, Wire};
 
 /// What is asked of the provider, and how that may go.
@@ -29,6 +30,10 @@ const KINDS: [&str; 9] = [
 const SLOW_MS: u64 = 1_300;
 /// How many callbacks wait until they are passed on in another order.
 const SHUFFLED: usize = 3;
+/// How often a callback is passed on while the service has no answer to it, and the
+/// pause between.
+const TRIES: usize = 100;
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl Bank {
     /// One fault after another, until then. Afterwards there is none any more.
@@ -86,11 +91,23 @@ impl Bank {
             }
             let again = waiting[0].clone();
             for notice in waiting.drain(..).chain([again]) {
-                let path = "/api/v1/transactions/callbacks/sandbox";
-                let taken = self.mesh.call_back(path, &notice).await;
-                assert_eq!(taken.status(), 204);
+                self.pass_on(&notice).await;
             }
         }
+    }
+
+    /// As the provider does: an answer of the kind 5xx means to come again.
+    async fn pass_on(&self, notice: &Notice) {
+        let path = "/api/v1/transactions/callbacks/sandbox";
+        for _ in 0..TRIES {
+            let taken = self.mesh.call_back(path, notice).await;
+            if !taken.status().is_server_error() {
+                assert_eq!(taken.status(), 204);
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        panic!("a callback was not taken in {TRIES} tries");
     }
 }
 

@@ -21,20 +21,33 @@ const FUNDS: i64 = 1_000;
 const AMOUNT: i64 = 400;
 const KEY: &str = "the-one-key";
 /// A deadline that a test can wait for.
-const SHORT: Duration = Duration::from_millis(1_500);
+const SHORT: Duration = Duration::from_secs(4);
 /// Longer than any row needs.
 const LONG: Duration = Duration::from_secs(10);
+/// Settings of a row.
+type Settings = &'static [(&'static str, &'static str)];
 /// A provider's window that leaves time for a look before it closes.
-const WINDOW: (&str, &str) = ("BURSAR_SANDBOX_LOOKUP_WINDOW_MS", "8000");
+const LATE: Settings = &[("BURSAR_SANDBOX_LOOKUP_WINDOW_MS", "20000")];
+/// One that leaves time to read a balance before it closes, and that a test can wait for.
+const MEANWHILE: Settings = &[("BURSAR_SANDBOX_LOOKUP_WINDOW_MS", "6000")];
+/// A call to a slow provider is answered all the same.
+const SLOW: Settings = &[
+    ("BURSAR_SANDBOX_DEADLINE_MS", "5000"),
+    ("BURSAR_SANDBOX_LOOKUP_WINDOW_MS", "20000"),
+];
+/// How much later a pending charge is done: after what a test does before that.
+const LATER_MS: u64 = 3_000;
 const CALLBACKS: &str = "/api/v1/transactions/callbacks/sandbox";
 
 /// What the table says of a row is so.
 pub(super) async fn hold_true(row: Row) {
-    let window: &[_] = match row.fault {
-        Fault::LateArrival => &[WINDOW],
+    let settings: Settings = match row.fault {
+        Fault::LateArrival => LATE,
+        Fault::EarlyCallback | Fault::Overtaken => SLOW,
+        _ if row.meanwhile.is_some() => MEANWHILE,
         _ => &[],
     };
-    let mesh = Mesh::start_with(window).await;
+    let mesh = Mesh::start_with(settings).await;
     let alice = mesh.person();
     let scene = Scene {
         wallet: alice.funded(FUNDS).await,
@@ -113,7 +126,7 @@ impl Scene<'_> {
             Fault::OtherBody => self.other_body().await,
             Fault::Overtaken => self.overtaken().await,
             Fault::WalletCloses => {
-                self.pending(300).await;
+                self.pending().await;
                 let answer = self.ask(AMOUNT, LONG).await;
                 self.mesh.set_status(&self.wallet, "closed").await;
                 answer
@@ -138,8 +151,8 @@ impl Scene<'_> {
     }
 
     /// The provider takes the next charge at once and is done with it later.
-    async fn pending(&self, delay_ms: u64) {
-        let fault = json!({"operation": "charge", "kind": "pending", "delay_ms": delay_ms});
+    async fn pending(&self) {
+        let fault = json!({"operation": "charge", "kind": "pending", "delay_ms": LATER_MS});
         self.mesh.fault(fault).await;
     }
 
@@ -165,7 +178,7 @@ impl Scene<'_> {
 
     /// Nothing but callbacks brings this charge forward.
     async fn callbacks(&self, told: impl FnOnce(Notice) -> Vec<Notice>) -> Answer {
-        self.pending(800).await;
+        self.pending().await;
         let answer = self.ask(AMOUNT, LONG).await;
         let id = &answer.as_ref().expect("accepted").transaction_id;
         self.mesh.put_checks_off().await;
@@ -199,7 +212,7 @@ impl Scene<'_> {
         self.mesh.fault(fault).await;
         let answer = self.ask(AMOUNT, LONG).await;
         let looked = "SELECT count(*) FROM transaction_checks
-                      WHERE attempts = 1 AND lease_until <= clock_timestamp()";
+                      WHERE attempts >= 1 AND lease_until <= clock_timestamp()";
         let gone = "SELECT 1 - count(*) FROM transaction_checks";
         tokio::select! {
             () = self.mesh.until(looked, 1) => {}

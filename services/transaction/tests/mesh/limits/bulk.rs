@@ -9,9 +9,9 @@ use bursar_contracts::transaction::v1::{
 use tonic::{Response, Status};
 
 use super::{exceeded, mine, put, rule};
-use crate::support::Mesh;
 use crate::support::calls::{euros, is_replayed};
 use crate::support::person::Person;
+use crate::support::{Mesh, away_from_midnight};
 
 fn bulk(
     mode: BulkTransferMode,
@@ -54,6 +54,7 @@ fn reasons(response: &CreateBulkTransferResponse) -> Vec<Option<&str>> {
 /// order; the others fail with the limit's reason, and the ledger never hears of them.
 #[tokio::test]
 async fn independent_transfers_fit_one_by_one() {
+    away_from_midnight().await;
     let mesh = Mesh::start().await;
     let (alice, bob) = (mesh.person(), mesh.person());
     let (from, to) = (alice.funded(450).await, bob.wallet().await);
@@ -164,6 +165,7 @@ async fn how_often_counts_in_a_bulk_transfer() {
 /// refusal names the first that does not fit, is kept for the key, and uses nothing.
 #[tokio::test]
 async fn atomic_transfers_fit_together() {
+    away_from_midnight().await;
     let mesh = Mesh::start().await;
     let (alice, bob) = (mesh.person(), mesh.person());
     let (from, to) = (alice.funded(1_000).await, bob.wallet().await);

@@ -9,13 +9,13 @@ use serde_json::json;
 use tonic::Code;
 
 use super::{exceeded, mine, put, rule, try_put};
-use crate::support::Mesh;
 use crate::support::calls::{refusal, told, transfer, withdrawal};
 use crate::support::person::Person;
 use crate::support::wire::Mode;
+use crate::support::{Mesh, away_from_midnight};
 
 /// A deadline that a test can wait for.
-const SHORT: Duration = Duration::from_millis(1_500);
+const SHORT: Duration = Duration::from_secs(4);
 
 fn daily(minor: i64) -> PutLimitRuleRequest {
     PutLimitRuleRequest {
@@ -39,6 +39,7 @@ async fn used(mesh: &Mesh, person: &Person<'_>, movement: LimitedMovement) -> (i
 /// the last unit and no further. An attempt counts for how often, failed or not.
 #[tokio::test]
 async fn what_fails_gives_back_once() {
+    away_from_midnight().await;
     let mesh = Mesh::start().await;
     let (alice, bob) = (mesh.person(), mesh.person());
     let (from, to) = (alice.funded(100).await, bob.wallet().await);
@@ -73,6 +74,7 @@ async fn what_fails_gives_back_once() {
 /// ends it as failed, gives that back once.
 #[tokio::test]
 async fn recovery_gives_back_once() {
+    away_from_midnight().await;
     let mesh = Mesh::start().await;
     let (alice, bob) = (mesh.person(), mesh.person());
     let (from, to) = (alice.funded(100).await, bob.wallet().await);
@@ -101,6 +103,7 @@ async fn recovery_gives_back_once() {
 /// neither does one that was made.
 #[tokio::test]
 async fn payouts_give_back_only_when_they_fail() {
+    away_from_midnight().await;
     let mesh = Mesh::start().await;
     let alice = mesh.person();
     let wallet = alice.funded(1_000).await;
@@ -130,6 +133,7 @@ async fn payouts_give_back_only_when_they_fail() {
 async fn refunds_leave_limits_alone() {
     use bursar_contracts::transaction::v1::CreateRefundRequest;
 
+    away_from_midnight().await;
     let mesh = Mesh::start().await;
     let (alice, bob) = (mesh.person(), mesh.person());
     let (from, to) = (alice.funded(1_000).await, bob.wallet().await);
@@ -154,6 +158,7 @@ async fn refunds_leave_limits_alone() {
 /// later is given back: nothing is counted twice and nothing is missed.
 #[tokio::test]
 async fn a_first_rule_counts_what_was_before() {
+    away_from_midnight().await;
     let mesh = Mesh::start().await;
     let (alice, bob) = (mesh.person(), mesh.person());
     let (from, to) = (alice.funded(300).await, bob.wallet().await);
@@ -244,6 +249,7 @@ async fn without_rules_nothing_moves() {
 /// them: what is used is what was moved, and the limit holds from then on.
 #[tokio::test]
 async fn a_first_rule_amid_transfers_misses_none() {
+    away_from_midnight().await;
     let mesh = Mesh::start().await;
     let (alice, bob) = (mesh.person(), mesh.person());
     let (from, to) = (alice.funded(10_000).await, bob.wallet().await);
@@ -277,6 +283,7 @@ async fn a_first_rule_amid_transfers_misses_none() {
 /// A sum that is wrong is found, and right again once its row is deleted.
 #[tokio::test]
 async fn a_wrong_sum_is_found_and_mended() {
+    away_from_midnight().await;
     let mesh = Mesh::start().await;
     let (alice, bob) = (mesh.person(), mesh.person());
     let (from, to) = (alice.funded(1_000).await, bob.wallet().await);

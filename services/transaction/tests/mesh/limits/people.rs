@@ -12,11 +12,11 @@ use bursar_testkit::with_token;
 use uuid::Uuid;
 
 use super::{mine, put, rule};
-use crate::support::Mesh;
 use crate::support::calls::{deposit, keyed, refusal, transfer};
 use crate::support::fraud::{Desk, draft};
 use crate::support::person::Person;
 use crate::support::wire::Mode;
+use crate::support::{Mesh, away_from_midnight};
 
 /// How long a test waits until an operator may decide.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,6 +39,7 @@ async fn used(mesh: &Mesh, person: &Person<'_>, movement: LimitedMovement) -> i6
 /// rejected it gives that back.
 #[tokio::test]
 async fn what_is_stopped_keeps_until_it_is_decided() {
+    away_from_midnight().await;
     let mesh = Mesh::start().await;
     let desk = Desk::new(&mesh);
     let (alice, bob) = (mesh.person(), mesh.person());
@@ -75,6 +76,7 @@ async fn what_is_stopped_keeps_until_it_is_decided() {
 /// finds that it has not happened, it gives that back.
 #[tokio::test]
 async fn an_operators_decision_gives_back() {
+    away_from_midnight().await;
     let mesh = Mesh::start().await;
     let alice = mesh.person();
     let wallet = alice.wallet().await;

@@ -9,8 +9,8 @@ use bursar_testkit::with_token;
 use tonic::{Code, Status};
 
 use super::{client, of_tier, of_user, put, rule, try_put};
-use crate::support::Mesh;
 use crate::support::calls::{refusal, told, transfer};
+use crate::support::{Mesh, away_from_midnight};
 
 async fn list(mesh: &Mesh, request: ListLimitRulesRequest) -> ListLimitRulesResponse {
     let admin = mesh.tokens.admin(UserId::generate());
@@ -180,6 +180,7 @@ async fn rules_that_make_no_sense_are_refused() {
 /// is used and left and when that resets; and nothing of anybody else's.
 #[tokio::test]
 async fn users_see_their_own_limits() {
+    away_from_midnight().await;
     let mesh = Mesh::start().await;
     let (alice, bob) = (of_tier(&mesh, 1), of_tier(&mesh, 1));
     let (from, to) = (alice.funded(1_000).await, bob.wallet().await);

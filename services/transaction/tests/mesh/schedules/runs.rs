@@ -104,7 +104,7 @@ async fn a_refused_run_is_tried_again() {
     let request = CreateScheduleRequest {
         failures: Some(ScheduleFailurePolicy {
             max_retries: 10,
-            retry_interval_seconds: 1,
+            retry_interval_seconds: 3,
             pause_after_failures: 0,
         }),
         ..once(&from, &to, 300)
@@ -214,8 +214,13 @@ async fn a_run_outlives_its_key() {
     let mesh = Mesh::start().await;
     let (alice, bob) = (mesh.person(), mesh.person());
     let (from, to) = (alice.funded(1_000).await, bob.wallet().await);
-    let plan = plan(&mesh, &alice, once(&from, &to, 300)).await;
+    let only_once = CreateScheduleRequest {
+        max_runs: 1,
+        ..daily(&from, &to, 300)
+    };
+    let plan = plan(&mesh, &alice, only_once).await;
     mesh.to_wallet.set(Mode::LosesAnswers);
+    put_back(&mesh, &plan.schedule_id, 1).await;
     let started = until_runs(&mesh, &alice, &plan.schedule_id, |runs| runs.len() == 1).await;
     assert_eq!(started[0].state(), ScheduleRunState::Started);
     mesh.until(
@@ -230,6 +235,7 @@ async fn a_run_outlives_its_key() {
     assert_eq!(bob.balance(&to).await, (300, 0));
 
     // The job has died before it wrote that, and nobody looked for more than a day.
+    mesh.until("SELECT count(*) FROM schedule_checks", 0).await;
     forget_keys(&mesh).await;
     for sql in [
         "UPDATE schedule_runs SET state = 'STARTED', ended_at = NULL",

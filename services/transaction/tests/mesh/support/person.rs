@@ -1,6 +1,6 @@
 //! A user of a test's mesh.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bursar_aip::id::UserId;
 use bursar_contracts::transaction::v1::{
@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::calls::{deposit, keyed, told};
-use super::{LOOK_AGAIN, Mesh};
+use super::{LOOK_AGAIN, Mesh, PATIENCE};
 
 /// A user with a token.
 #[derive(Clone)]
@@ -148,12 +148,13 @@ impl<'a> Person<'a> {
         self.mesh.client().create_transfer(request).await
     }
 
-    /// Tries a key again for as long as it is told to.
+    /// Tries a key again for as long as it is told to, within the test's patience.
     pub(crate) async fn until_answered(
         &self,
         message: CreateTransferRequest,
         key: &str,
     ) -> Result<Transaction, Status> {
+        let give_up = Instant::now() + PATIENCE;
         loop {
             match self.transfer_with(message.clone(), key).await {
                 Ok(response) => {
@@ -161,6 +162,7 @@ impl<'a> Person<'a> {
                     return Ok(transaction.expect("a response has its transaction"));
                 }
                 Err(status) if told(&status).retries => {
+                    assert!(Instant::now() < give_up, "still no answer: {status:?}");
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
                 Err(status) => return Err(status),
