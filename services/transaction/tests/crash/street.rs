@@ -65,7 +65,7 @@ impl Street {
         let house = &self.house;
         let (asking, silent, nth) = match case.way {
             Way::Asking => {
-                let nth = if waits_for_jobs(case.point) { 1 } else { 2 };
+                let nth = if may_come_by_once(case.point) { 1 } else { 2 };
                 (orders, Vec::new(), nth)
             }
             Way::Recovering(first) => {
@@ -111,9 +111,10 @@ impl Street {
     }
 }
 
-/// True for points that no request comes by.
-fn waits_for_jobs(point: &str) -> bool {
-    ["callbacks.", "cleanup.", "relay."]
+/// True for points that not every request comes by: those of jobs, and those that
+/// requests may come by together.
+fn may_come_by_once(point: &str) -> bool {
+    ["callbacks.", "cleanup.", "relay.", "intents.", "endings."]
         .iter()
         .any(|part| point.starts_with(part))
 }
