@@ -190,11 +190,17 @@ fn request(descriptor: &MessageDescriptor, owned: &Owned, own_wallet: &str) -> V
             "fee_rule_id" => "fee_01890a5d-ac96-774b-bcce-b302099a8057",
             "limit_rule_id" => "lim_01890a5d-ac96-774b-bcce-b302099a8057",
             "case_id" => "fcs_01890a5d-ac96-774b-bcce-b302099a8057",
+            // Nobody has one here, where no provider pays to bank accounts.
+            "payout_account_id" if descriptor.get_field_by_name("wallet_id").is_none() => {
+                "poa_01890a5d-ac96-774b-bcce-b302099a8057"
+            }
+            "sort_code" => "000013",
+            "account_number" => "0167421242",
             "settlement_date" => "2026-01-01",
             "item_key" => "x",
             "currency_code" => "EUR",
             "provider" => "sandbox",
-            "subject" | "resolution" | "name" | "reason" | "note" => "some text",
+            "subject" | "resolution" | "name" | "reason" | "note" | "description" => "some text",
             "first_name" | "last_name" => "Ada",
             "phone_number" => "08012345678",
             "from_day" | "to_day" => "2026-01-01",
@@ -235,7 +241,7 @@ fn other_than_text(field: &FieldDescriptor, owned: &Owned, own_wallet: &str) -> 
         "mode" | "resolution" | "decision" if kind.as_enum().is_some() => {
             Some(Value::EnumNumber(2))
         }
-        "type" if kind.as_enum().is_some() => Some(Value::EnumNumber(1)),
+        "type" | "direction" | "reason" if kind.as_enum().is_some() => Some(Value::EnumNumber(1)),
         "budget_minor" | "from_height" | "to_height" => Some(Value::I64(1)),
         // 2026-01-01 and the day after it.
         "at" | "from" => instant(1_767_225_600),

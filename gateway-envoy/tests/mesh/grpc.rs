@@ -141,6 +141,7 @@ async fn money_moves_over_grpc() {
         provider: "sandbox".to_owned(),
         description: String::new(),
         quote_id: String::new(),
+        payment_method: String::new(),
     };
     transactions
         .create_deposit(paying(deposit, &ada.token, &new_key()))
@@ -167,6 +168,7 @@ async fn money_moves_over_grpc() {
         provider: "sandbox".to_owned(),
         description: String::new(),
         quote_id: String::new(),
+        payout_account_id: String::new(),
     };
     transactions
         .create_withdrawal(paying(withdrawal, &ada.token, &new_key()))

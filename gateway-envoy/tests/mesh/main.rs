@@ -5,6 +5,7 @@
 //! need rate limits start one of their own.
 
 mod access;
+mod back_office;
 mod bonus;
 mod books;
 mod crashes;
@@ -18,6 +19,7 @@ mod input;
 mod limits;
 mod money_movement;
 mod money_rules;
+mod payout_accounts;
 mod proof;
 mod provider;
 mod provider_accounts;

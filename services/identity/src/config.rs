@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
+use bursar_seal::KeyEncryptionKey;
 use bursar_server::{Environment, Start};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::Error as _;
@@ -13,7 +14,6 @@ use time::Duration;
 use crate::domain::password::{self, PasswordError};
 use crate::domain::service_account::ClientId;
 use crate::domain::user::EmailAddress;
-use crate::seal::KeyEncryptionKey;
 
 /// The administrator's address in development, when none is configured.
 const DEVELOPMENT_ADMIN: &str = "admin@bursar.local";
@@ -91,12 +91,11 @@ fn key_encryption_key(start: &Start, settings: &Settings) -> anyhow::Result<KeyE
     let Secret(text) = settings.key_encryption_key.as_ref().with_context(|| {
         format!("{NAME} is not set; make one with `head -c 32 /dev/urandom | base64`")
     })?;
-    let trivial = KeyEncryptionKey::is_trivial(text).context(NAME)?;
-    ensure!(
-        !trivial || start.config.environment == Environment::Development,
-        "{NAME} is one byte repeated; outside development it must be 32 random bytes"
-    );
-    KeyEncryptionKey::parse(text).context(NAME)
+    let key = match start.config.environment {
+        Environment::Development => KeyEncryptionKey::parse(text),
+        Environment::Production => KeyEncryptionKey::parse_drawn(text),
+    };
+    key.context(NAME)
 }
 
 fn admin(start: &Start, settings: &Settings) -> anyhow::Result<Option<Admin>> {

@@ -4,6 +4,7 @@ use std::sync::{Arc, RwLock};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use bursar_seal::{KeyEncryptionKey, SealError};
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use jsonwebtoken::EncodingKey;
@@ -17,7 +18,6 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 use crate::domain::signing_key::{self, Validity};
-use crate::seal::{KeyEncryptionKey, SealError};
 use crate::store::signing_keys::SigningKeyRow;
 
 /// Why there is no key to sign with.
@@ -69,7 +69,7 @@ impl Key {
             kid: row.kid.clone(),
         };
         let seed = kek
-            .open(row.id, &row.sealed_seed)
+            .open(row.id.as_bytes(), &row.sealed_seed)
             .map_err(|cause| KeyringError::Sealed {
                 kid: row.kid.clone(),
                 cause,

@@ -25,7 +25,6 @@ mod jobs;
 pub mod jwks;
 pub mod keyring;
 mod rpc;
-pub mod seal;
 pub mod secret;
 mod store;
 pub mod token;

@@ -14,6 +14,7 @@ use crate::domain::FeeRule;
 struct Environment {
     sandbox_api_key: SecretString,
     sandbox_callback_url: Option<String>,
+    sandbox_card_callback_url: Option<String>,
     sandbox_callback_secret: Option<SecretString>,
     #[serde(default = "default_callback_retry_ms")]
     sandbox_callback_retry_ms: u64,
@@ -47,6 +48,8 @@ pub(crate) struct Settings {
 pub(crate) struct CallbackSettings {
     /// The customer's address.
     pub url: String,
+    /// The customer's address for what is about cards.
+    pub card_url: String,
     /// The secret of the signatures.
     pub secret: SecretString,
     /// How long after the first failure a notice is tried again; doubles.
@@ -66,7 +69,9 @@ impl Settings {
                     "BURSAR_SANDBOX_CALLBACK_URL is set and BURSAR_SANDBOX_CALLBACK_SECRET is not",
                 )?;
                 strong("BURSAR_SANDBOX_CALLBACK_SECRET", &secret)?;
+                let card_url = environment.sandbox_card_callback_url;
                 Some(CallbackSettings {
+                    card_url: card_url.unwrap_or_else(|| url.clone()),
                     url,
                     secret,
                     first_retry: Duration::from_millis(environment.sandbox_callback_retry_ms),

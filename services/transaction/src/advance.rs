@@ -9,6 +9,7 @@
 
 mod answer;
 mod endings;
+mod payouts;
 
 use std::time::{Duration, Instant};
 
@@ -29,10 +30,11 @@ use crate::fraud::screener::Screener;
 use crate::intents::Intents;
 use crate::ledger::{Ledger, Reply};
 use crate::limits;
-use crate::provider::{Order, Providers};
+use crate::payout::PayoutAccounts;
+use crate::provider::{Direction, Guarded, Order, Providers};
 use crate::store::checks::{self, Lease};
 use crate::store::transactions::Stored;
-use crate::store::{events, transactions};
+use crate::store::{events, payment_methods, transactions};
 use crate::watch;
 
 pub(crate) use answer::{AnswerForm, Freeze, answer_of};
@@ -56,12 +58,16 @@ pub(crate) const UNKNOWN_TERMS: Terms = Terms {
 pub(crate) struct Engine {
     /// The database.
     pub(crate) pool: PgPool,
+    /// The same database for the rows of bulks.
+    pub(crate) bulks: PgPool,
     /// The ledger.
     pub(crate) ledger: Ledger,
     /// The payment providers.
     pub(crate) providers: Providers,
     /// Fraud screening.
     pub(crate) fraud: Screener,
+    /// The bank accounts that users are paid out to.
+    pub(crate) payout_accounts: PayoutAccounts,
     /// Where transfers begin together.
     pub(crate) intents: Intents,
     /// Where transfers end together.
@@ -315,7 +321,10 @@ impl Engine {
     /// What a wallet has available, as a hint. A wallet that is gone has nothing.
     async fn measure(&self, run: &Run, wallet: WalletId) -> Option<i64> {
         let deadline = run.deadline.checked_sub(COMMIT_MARGIN)?;
-        match self.ledger.wallet(wallet, deadline).await {
+        crash_point!("advance.before_measure");
+        let measured = self.ledger.wallet(wallet, deadline).await;
+        crash_point!("advance.after_measure");
+        match measured {
             Ok(found) => Some(found.map_or(0, |wallet| wallet.available_minor)),
             Err(status) => {
                 tracing::warn!(code = ?status.code(), "the ledger does not say what a wallet has");
@@ -336,12 +345,44 @@ impl Engine {
         if now() >= order.valid_until {
             return Asked::NotSent;
         }
+        let order = match self.charged(run, provider, order).await {
+            Ok(order) => order,
+            Err(error) => {
+                tracing::warn!(%error, "what is to be charged cannot be read now");
+                return Asked::NotSent;
+            }
+        };
+        let order = match self.paying(run, order).await {
+            Ok(order) => order,
+            Err(error) => {
+                tracing::error!(%error, "who is to be paid cannot be read now");
+                return Asked::NotSent;
+            }
+        };
         let started = Instant::now();
         crash_point!("advance.before_ask");
         let asked = provider.act(&order, timeout).await;
         crash_point!("advance.after_ask");
         watch::provider_asked(&name, order.direction, &asked, started.elapsed());
         asked
+    }
+
+    /// The order with what the provider is to charge, where it has to be told.
+    async fn charged(
+        &self,
+        run: &Run,
+        provider: &Guarded,
+        order: Order,
+    ) -> Result<Order, sqlx::Error> {
+        if order.direction != Direction::Charge || !provider.offer().needs_payment_method {
+            return Ok(order);
+        }
+        let mut conn = self.pool.acquire().await?;
+        let payment_method = payment_methods::find(&mut conn, run.lease.transaction).await?;
+        Ok(Order {
+            payment_method,
+            ..order
+        })
     }
 
     #[tracing::instrument(name = "provider.look", skip_all)]
@@ -361,7 +402,10 @@ impl Engine {
         };
         crash_point!("advance.after_look");
         watch::provider_looked(&name, order.direction, &looked, started.elapsed());
-        looked
+        if provider.tells_what_it_did() {
+            return looked;
+        }
+        self.settled(&run.stored).await
     }
 
     /// The provider's name, the order and the time for a call; `None` when

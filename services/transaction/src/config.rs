@@ -2,12 +2,19 @@
 
 mod providers;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bursar_server::Start;
+use anyhow::Context as _;
+use bursar_seal::KeyEncryptionKey;
+use bursar_server::{Environment as Where, Start};
+use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::payout::Vault;
 use crate::provider::ProviderSettings;
+
+const KEY: &str = "BURSAR_KEY_ENCRYPTION_KEY";
 
 /// What is read from the environment.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,6 +27,7 @@ struct Environment {
     quote_ttl_seconds: u64,
     #[serde(default = "default_fx_max_rate_age_seconds")]
     fx_max_rate_age_seconds: u64,
+    key_encryption_key: Option<SecretString>,
 }
 
 fn default_recovery_interval_ms() -> u64 {
@@ -40,6 +48,8 @@ fn default_fx_max_rate_age_seconds() -> u64 {
 pub(crate) struct Settings {
     /// The payment providers.
     pub(crate) providers: Vec<ProviderSettings>,
+    /// What seals payout accounts; always there where a provider pays to bank accounts.
+    pub(crate) vault: Option<Arc<Vault>>,
     /// How recovery works.
     pub(crate) recovery: RecoverySettings,
     /// How quotes are made.
@@ -80,7 +90,16 @@ impl Settings {
             (1..=31_536_000).contains(&environment.fx_max_rate_age_seconds),
             "BURSAR_FX_MAX_RATE_AGE_SECONDS must be 1 to 31536000"
         );
+        let vault = vault(environment.key_encryption_key.as_ref(), start)?;
+        let providers = providers::read(start)?;
+        let pays_to_banks = |provider: &ProviderSettings| provider.guard.offer.needs_payout_account;
+        anyhow::ensure!(
+            vault.is_some() || !providers.iter().any(pays_to_banks),
+            "a provider of BURSAR_PROVIDERS pays to bank accounts and {KEY} is not set; make one \
+             with `head -c 32 /dev/urandom | base64`"
+        );
         Ok(Self {
+            vault,
             quotes: QuoteSettings {
                 ttl: Duration::from_secs(environment.quote_ttl_seconds),
                 max_rate_age: Duration::from_secs(environment.fx_max_rate_age_seconds),
@@ -89,7 +108,19 @@ impl Settings {
                 interval: Duration::from_millis(environment.recovery_interval_ms.max(10)),
                 concurrency: environment.recovery_concurrency,
             },
-            providers: providers::read(start)?,
+            providers,
         })
     }
+}
+
+/// What a key seals with, if there is one.
+fn vault(key: Option<&SecretString>, start: &Start) -> anyhow::Result<Option<Arc<Vault>>> {
+    let Some(text) = key else {
+        return Ok(None);
+    };
+    let key = match start.config.environment {
+        Where::Development => KeyEncryptionKey::parse(text),
+        Where::Production => KeyEncryptionKey::parse_drawn(text),
+    };
+    Ok(Some(Arc::new(Vault::new(key.context(KEY)?))))
 }

@@ -3,14 +3,15 @@
 mod price;
 
 use bursar_contracts::transaction::v1::{
-    self as contract, ReviewResolution, TransactionFailure, TransactionState, TransactionType,
+    self as contract, AdjustmentReason as AdjustmentReasonMessage, ReviewResolution,
+    TransactionFailure, TransactionState, TransactionType,
 };
 use bursar_contracts::r#type::v1::Money as MoneyMessage;
 use bursar_money::PositiveMoney;
 use prost_types::Timestamp;
 use time::OffsetDateTime;
 
-use crate::domain::{Failure, MovementKind, Resolution, State};
+use crate::domain::{AdjustmentReason, Failure, Movement, MovementKind, Resolution, State};
 use crate::store::transactions::Stored;
 
 pub(crate) use price::{
@@ -50,6 +51,8 @@ pub(crate) fn transaction_type(kind: MovementKind) -> TransactionType {
         MovementKind::Deposit => TransactionType::Deposit,
         MovementKind::Withdrawal => TransactionType::Withdrawal,
         MovementKind::Refund => TransactionType::Refund,
+        MovementKind::Adjustment => TransactionType::Adjustment,
+        MovementKind::BonusGrant => TransactionType::BonusGrant,
     }
 }
 
@@ -58,6 +61,37 @@ pub(crate) fn movement_kind(named: TransactionType) -> Option<MovementKind> {
     MovementKind::ALL
         .into_iter()
         .find(|kind| transaction_type(*kind) == named)
+}
+
+/// Why a movement adjusts a wallet, as the contract names it; unspecified when it does
+/// not.
+pub(crate) fn adjustment_reason_of(movement: &Movement) -> AdjustmentReasonMessage {
+    match movement.adjustment().map(|adjustment| adjustment.reason) {
+        None => AdjustmentReasonMessage::Unspecified,
+        Some(AdjustmentReason::Goodwill) => AdjustmentReasonMessage::Goodwill,
+        Some(AdjustmentReason::Correction) => AdjustmentReasonMessage::Correction,
+        Some(AdjustmentReason::Chargeback) => AdjustmentReasonMessage::Chargeback,
+        Some(AdjustmentReason::SettlementDifference) => {
+            AdjustmentReasonMessage::SettlementDifference
+        }
+        Some(AdjustmentReason::WriteOff) => AdjustmentReasonMessage::WriteOff,
+        Some(AdjustmentReason::FeeReversal) => AdjustmentReasonMessage::FeeReversal,
+    }
+}
+
+/// A reason that the contract names; `None` for a value that validation refuses.
+pub(crate) fn adjustment_reason(named: AdjustmentReasonMessage) -> Option<AdjustmentReason> {
+    match named {
+        AdjustmentReasonMessage::Unspecified => None,
+        AdjustmentReasonMessage::Goodwill => Some(AdjustmentReason::Goodwill),
+        AdjustmentReasonMessage::Correction => Some(AdjustmentReason::Correction),
+        AdjustmentReasonMessage::Chargeback => Some(AdjustmentReason::Chargeback),
+        AdjustmentReasonMessage::SettlementDifference => {
+            Some(AdjustmentReason::SettlementDifference)
+        }
+        AdjustmentReasonMessage::WriteOff => Some(AdjustmentReason::WriteOff),
+        AdjustmentReasonMessage::FeeReversal => Some(AdjustmentReason::FeeReversal),
+    }
 }
 
 /// A decision as the contract names it.
@@ -120,6 +154,7 @@ pub(crate) fn transaction(stored: &Stored) -> contract::Transaction {
         from_wallet_id: text(movement.from_wallet()),
         to_wallet_id: text(movement.to_wallet()),
         provider: text(movement.provider()),
+        payout_account_id: text(movement.payout_account()),
         provider_reference: transaction.provider_reference.clone().unwrap_or_default(),
         description: stored.description.clone(),
         failure: transaction.failure.as_ref().map(failure),
@@ -132,6 +167,14 @@ pub(crate) fn transaction(stored: &Stored) -> contract::Transaction {
         receivable: part(transaction.receivable()),
         fee: fee(&transaction.price, transaction.amount),
         conversion: transaction.price.conversion.as_ref().map(conversion),
+        adjustment_reason: adjustment_reason_of(movement).into(),
+        corrected_transaction_id: text(
+            movement
+                .adjustment()
+                .and_then(|adjustment| adjustment.corrects),
+        ),
+        campaign_id: text(movement.campaign()),
+        bonus_grant_id: text(movement.campaign().map(|_| transaction.grant_id())),
     }
 }
 

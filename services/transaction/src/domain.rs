@@ -7,7 +7,7 @@
 //!
 //! | state         | waits for                                   | goes on to                        |
 //! |---------------|---------------------------------------------|-----------------------------------|
-//! | PENDING       | the ledger (transfer, hold)                 | COMPLETED, HELD, PROCESSING, FAILED |
+//! | PENDING       | the ledger (transfer, adjustment, bonus grant, hold) | COMPLETED, HELD, PROCESSING, FAILED |
 //! | HELD          | the request to the provider                 | PROCESSING, FAILED                |
 //! | PROCESSING    | the provider                                | SETTLING, RELEASING, UNKNOWN, FAILED |
 //! | UNKNOWN       | the provider's word, however long it takes  | PROCESSING, SETTLING, RELEASING, FAILED |
@@ -31,6 +31,7 @@
 //! - Money that a provider has taken is never forgotten: what cannot be posted
 //!   goes to MANUAL_REVIEW.
 
+mod adjustment;
 mod backoff;
 mod event;
 mod failure;
@@ -45,6 +46,7 @@ mod review;
 mod step;
 mod transaction;
 
+pub use adjustment::{Adjustment, AdjustmentDirection, AdjustmentReason};
 pub use backoff::next_check_in;
 pub use event::{Event, Initiated, Resolved};
 pub use failure::{Failure, FailureReason, LedgerFault, Refusal, RefusalReason, Side, Verdict};

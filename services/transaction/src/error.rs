@@ -15,6 +15,7 @@ use crate::domain::{
     Transaction,
 };
 use crate::limits::{self, LimitError};
+use crate::payout::PayoutError;
 use crate::pricing::PricingError;
 use crate::provider::Unavailable;
 
@@ -70,6 +71,12 @@ pub(crate) enum Error {
     /// No such transaction, or not the caller's.
     #[error("no such transaction")]
     TransactionNotFound,
+    /// The wallet has no part in the transaction that its adjustment names.
+    #[error("the wallet has no part in the transaction that is to be corrected")]
+    CorrectionUnrelated,
+    /// There is no payout account, or not this one.
+    #[error(transparent)]
+    Payout(#[from] PayoutError),
     /// There is no refund.
     #[error(transparent)]
     Refund(#[from] RefundError),
@@ -77,6 +84,9 @@ pub(crate) enum Error {
     /// nobody's business.
     #[error("the transaction cannot be carried out")]
     FraudDenied,
+    /// What fraud screening would say of it is not known.
+    #[error("the fraud rules cannot be read now")]
+    FraudUnread(#[source] sqlx::Error),
     /// A limit of the user's would be exceeded, or the limits cannot be read.
     #[error(transparent)]
     Limit(#[from] LimitError),
@@ -192,6 +202,16 @@ impl From<Error> for Status {
             Error::FraudDenied => {
                 precondition(ErrorReason::FraudDenied, message, "transaction").into()
             }
+            Error::FraudUnread(cause) => {
+                tracing::error!(error = %cause, "the fraud rules cannot be read, so nothing is moved");
+                StatusBuilder::new(
+                    Code::Unavailable,
+                    ErrorReason::FraudRulesUnreadable,
+                    message,
+                )
+                .retry_after(RETRY_AFTER)
+                .into()
+            }
             Error::FraudReviewNeeded { positions } => {
                 let positions: Vec<String> = positions.iter().map(usize::to_string).collect();
                 precondition(ErrorReason::FraudReviewNeeded, message, "transfers")
@@ -201,6 +221,11 @@ impl From<Error> for Status {
             Error::TransactionNotFound => {
                 StatusBuilder::new(Code::NotFound, ErrorReason::TransactionNotFound, message).into()
             }
+            Error::CorrectionUnrelated => {
+                let subject = "corrected_transaction_id";
+                precondition(ErrorReason::CorrectionUnrelated, message, subject).into()
+            }
+            Error::Payout(error) => error.into(),
             Error::Refund(error) => no_refund(&error, message),
             Error::Limit(error) => error.into(),
             Error::Resolve(error) => not_resolved(error, message),
@@ -234,6 +259,18 @@ fn provider_unavailable(cause: Unavailable, message: String) -> Status {
         Unavailable::Health => {
             StatusBuilder::new(Code::Unavailable, reason, message).retry_after(RETRY_AFTER)
         }
+        Unavailable::PaymentMethodRequired => {
+            return wrong_method(ErrorReason::PaymentMethodRequired, message);
+        }
+        Unavailable::PaymentMethodNotTaken => {
+            return wrong_method(ErrorReason::PaymentMethodNotTaken, message);
+        }
+        Unavailable::PayoutAccountRequired => {
+            return wrong_account(ErrorReason::PayoutAccountRequired, message);
+        }
+        Unavailable::PayoutAccountNotTaken => {
+            return wrong_account(ErrorReason::PayoutAccountMismatch, message);
+        }
         Unavailable::NoneConfigured
         | Unavailable::Direction
         | Unavailable::Currency
@@ -241,6 +278,18 @@ fn provider_unavailable(cause: Unavailable, message: String) -> Status {
             .precondition(bursar_status::Reason::name(reason), "provider", message),
     };
     builder.metadata("cause", cause.name()).into()
+}
+
+fn wrong_method(reason: ErrorReason, message: String) -> Status {
+    StatusBuilder::new(Code::InvalidArgument, reason, &*message)
+        .field("payment_method", message)
+        .into()
+}
+
+fn wrong_account(reason: ErrorReason, message: String) -> Status {
+    StatusBuilder::new(Code::InvalidArgument, reason, &*message)
+        .field("payout_account_id", message)
+        .into()
 }
 
 /// What is to be fulfilled before the call can do anything.
@@ -343,6 +392,18 @@ fn failed(reason: FailureReason, message: String, subject: &str) -> StatusBuilde
         }
         FailureReason::Refused(RefusalReason::MonthlyLimitExceeded) => {
             precondition(ErrorReason::MonthlyLimitExceeded, message)
+        }
+        FailureReason::Refused(RefusalReason::BonusCampaignNotFound) => {
+            StatusBuilder::new(Code::NotFound, ErrorReason::BonusCampaignNotFound, message)
+        }
+        FailureReason::Refused(RefusalReason::BonusCampaignNotActive) => {
+            precondition(ErrorReason::BonusCampaignNotActive, message)
+        }
+        FailureReason::Refused(RefusalReason::BonusCapExceeded) => {
+            precondition(ErrorReason::BonusCapExceeded, message)
+        }
+        FailureReason::Refused(RefusalReason::BonusBudgetExhausted) => {
+            precondition(ErrorReason::BonusBudgetExhausted, message)
         }
         FailureReason::ProviderDeclined => precondition(ErrorReason::ProviderDeclined, message),
         FailureReason::ProviderNeverReceived => {

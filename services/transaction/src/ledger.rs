@@ -5,6 +5,7 @@
 //! is told whether an attempt may still be on its way.
 
 mod batch;
+mod grant;
 mod shared;
 
 use std::error::Error as _;
@@ -104,6 +105,9 @@ impl Ledger {
         actor: &str,
         deadline: Instant,
     ) -> Attempted {
+        if posting.kind == PostingKind::BonusGrant {
+            return self.grant(posting, actor, deadline).await;
+        }
         let attempt = || {
             let (shared, message) = (self.shared.clone(), message(posting));
             let actor = actor.to_owned();
@@ -256,7 +260,10 @@ fn message(posting: &Posting) -> contract::Posting {
         PostingKind::Place => contract::PostingKind::Hold,
         PostingKind::Capture => contract::PostingKind::HoldCapture,
         PostingKind::Void => contract::PostingKind::HoldVoid,
-        PostingKind::Bar | PostingKind::Cover => contract::PostingKind::Adjustment,
+        PostingKind::Bar | PostingKind::Cover | PostingKind::Adjustment => {
+            contract::PostingKind::Adjustment
+        }
+        PostingKind::BonusGrant => contract::PostingKind::BonusGrant,
     };
     contract::Posting {
         posting_id: posting.id.to_string(),
@@ -283,6 +290,7 @@ fn leg_message(kind: PostingKind, leg: &Leg) -> contract::Leg {
         }
         Bucket::Available => contract::Bucket::Available,
         Bucket::Held => contract::Bucket::Held,
+        Bucket::Bonus => contract::Bucket::Bonus,
     };
     let mut message = contract::Leg {
         bucket: bucket.into(),
@@ -314,6 +322,12 @@ fn leg_message(kind: PostingKind, leg: &Leg) -> contract::Leg {
         }
         Account::Fees => message.system = platform(SystemPurpose::Fees, String::new()),
         Account::Liquidity => message.system = platform(SystemPurpose::Liquidity, String::new()),
+        Account::Budget(campaign) => {
+            message.system = platform(
+                SystemPurpose::BonusPool,
+                campaign.uuid().simple().to_string(),
+            );
+        }
         Account::Suspense => message.system = platform(SystemPurpose::Suspense, String::new()),
     }
     message
@@ -359,7 +373,13 @@ fn rejection(posting: &Posting, rejected: &PostingRejected) -> Reply {
     let is_last =
         usize::try_from(rejected.leg_index).is_ok_and(|leg| leg + 1 == posting.legs.len());
     let side = match posting.kind {
-        PostingKind::Transfer | PostingKind::GiveBack | PostingKind::Deposit if is_last => {
+        PostingKind::Transfer
+        | PostingKind::GiveBack
+        | PostingKind::Deposit
+        | PostingKind::Adjustment
+        | PostingKind::BonusGrant
+            if is_last =>
+        {
             Side::Payee
         }
         _ => Side::Payer,
@@ -367,6 +387,10 @@ fn rejection(posting: &Posting, rejected: &PostingRejected) -> Reply {
     let refused = |reason| Reply::Refused(Refusal { reason, side });
     match rejected.reason() {
         RejectionReason::WalletNotFound => refused(RefusalReason::WalletNotFound),
+        // Of a grant only the budget pays.
+        RejectionReason::InsufficientFunds if posting.kind == PostingKind::BonusGrant => {
+            refused(RefusalReason::BonusBudgetExhausted)
+        }
         RejectionReason::InsufficientFunds => refused(RefusalReason::InsufficientFunds),
         RejectionReason::CurrencyMismatch => refused(RefusalReason::CurrencyMismatch),
         RejectionReason::WalletFrozen => refused(RefusalReason::WalletFrozen),
@@ -375,18 +399,20 @@ fn rejection(posting: &Posting, rejected: &PostingRejected) -> Reply {
         RejectionReason::SingleLimitExceeded => refused(RefusalReason::SingleLimitExceeded),
         RejectionReason::DailyLimitExceeded => refused(RefusalReason::DailyLimitExceeded),
         RejectionReason::MonthlyLimitExceeded => refused(RefusalReason::MonthlyLimitExceeded),
+        RejectionReason::CampaignNotFound => refused(RefusalReason::BonusCampaignNotFound),
+        RejectionReason::CampaignNotActive => refused(RefusalReason::BonusCampaignNotActive),
+        RejectionReason::GrantCapExceeded => refused(RefusalReason::BonusCapExceeded),
         RejectionReason::Unbalanced => Reply::Faulted(LedgerFault::Unbalanced),
         RejectionReason::PostingIdReused => Reply::Faulted(LedgerFault::PostingIdReused),
         RejectionReason::HoldNotFound => Reply::Faulted(LedgerFault::HoldNotFound),
         RejectionReason::HoldNotActive => Reply::Faulted(LedgerFault::HoldNotActive),
         RejectionReason::HoldMismatch => Reply::Faulted(LedgerFault::HoldMismatch),
         RejectionReason::HoldManaged => Reply::Faulted(LedgerFault::HoldMismatch),
-        // Its holds do not expire, and it names no bonus money.
+        // Its holds do not expire, and of bonus money it only grants some.
         RejectionReason::HoldExpired
         | RejectionReason::GrantNotFound
         | RejectionReason::GrantNotActive
         | RejectionReason::GrantMismatch
-        | RejectionReason::GrantCapExceeded
         | RejectionReason::BatchRejected
         | RejectionReason::Unspecified => Reply::Faulted(LedgerFault::Unexplained),
     }

@@ -21,6 +21,7 @@ mod invariants;
 mod jobs;
 mod ledger;
 mod limits;
+mod payout;
 mod pricing;
 mod provider;
 pub mod reconciliation;
@@ -33,18 +34,20 @@ mod watching;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use bursar_contracts::transaction::v1::back_office_service_server::BackOfficeServiceServer;
 use bursar_contracts::transaction::v1::bulk_service_server::BulkServiceServer;
 use bursar_contracts::transaction::v1::explain_service_server::ExplainServiceServer;
 use bursar_contracts::transaction::v1::fee_service_server::FeeServiceServer;
 use bursar_contracts::transaction::v1::fraud_service_server::FraudServiceServer;
 use bursar_contracts::transaction::v1::fx_service_server::FxServiceServer;
 use bursar_contracts::transaction::v1::limit_service_server::LimitServiceServer;
+use bursar_contracts::transaction::v1::payout_account_service_server::PayoutAccountServiceServer;
 use bursar_contracts::transaction::v1::quote_service_server::QuoteServiceServer;
 use bursar_contracts::transaction::v1::review_service_server::ReviewServiceServer;
 use bursar_contracts::transaction::v1::schedule_service_server::ScheduleServiceServer;
 use bursar_contracts::transaction::v1::transaction_service_server::TransactionServiceServer;
 use bursar_contracts::transaction::v1::watch_service_server::WatchServiceServer;
-use bursar_server::{Assembly, Definition, Job, Migrations, Start};
+use bursar_server::{Assembly, Definition, Job, Migrations, Start, database};
 use tonic::service::Routes;
 use uuid::Uuid;
 
@@ -53,9 +56,15 @@ use crate::config::Settings;
 use crate::explain::entries::{self, Entries};
 use crate::fraud::screener::Screener;
 use crate::ledger::Ledger;
+use crate::payout::PayoutAccounts;
 use crate::provider::Providers;
 use crate::rpc::reconciliation::Reconciling;
 use crate::watching::feed::Feed;
+
+/// Connections for what is written together: two batches of intents, and two of ends.
+const GROUP_CONNECTIONS: u32 = 4;
+/// How many bulks are written at once.
+const BULK_CONNECTIONS: u32 = 4;
 
 /// The migrations of this crate, with a table of applied versions of their own.
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -86,6 +95,7 @@ pub fn definition() -> Definition {
             &fraud::INVARIANTS[..],
             &schedule::invariants::INVARIANTS[..],
             &pricing::invariants::INVARIANTS[..],
+            &reconciliation::invariants::INVARIANTS[..],
         ]
         .concat(),
         assemble: |start| Box::pin(assemble(start)),
@@ -96,13 +106,16 @@ async fn assemble(start: Start) -> anyhow::Result<Assembly> {
     let settings = Settings::read(&start)?;
     let lists = rpc::reconciliation::lists(&settings.providers)?;
     let (ledger, ledger_calls) = Ledger::new(start.channel("wallet")?);
-    let (endings, writing_ends) = advance::endings(start.pool.clone());
+    let groups = database::by_key(&start.pool, GROUP_CONNECTIONS);
+    let (endings, writing_ends) = advance::endings(groups.clone());
     let (fraud, holder) = (Screener::default(), Uuid::now_v7());
-    let (intents, writing_intents) = intents::intents(start.pool.clone(), fraud.clone(), holder);
+    let (intents, writing_intents) = intents::intents(groups, fraud.clone(), holder);
     let engine = Engine {
         pool: start.pool.clone(),
+        bulks: database::by_key(&start.pool, BULK_CONNECTIONS),
         ledger,
         providers: Providers::new(settings.providers)?,
+        payout_accounts: PayoutAccounts::new(settings.vault),
         fraud,
         intents,
         endings,
@@ -143,6 +156,12 @@ async fn assemble(start: Start) -> anyhow::Result<Assembly> {
                     engine.clone(),
                 )))
                 .add_service(FraudServiceServer::new(rpc::FraudRpc::new(engine.clone())))
+                .add_service(BackOfficeServiceServer::new(rpc::BackOffice::new(
+                    engine.clone(),
+                )))
+                .add_service(PayoutAccountServiceServer::new(rpc::PayoutAccountRpc::new(
+                    engine.clone(),
+                )))
                 .add_service(FeeServiceServer::new(rpc::FeeRules::new(
                     engine.pool.clone(),
                 )))

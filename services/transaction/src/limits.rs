@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use bursar_aip::id::{TenantId, TransactionId, UserId};
 use bursar_contracts::transaction::v1::ErrorReason;
-use bursar_contracts::r#type::v1::ErrorReason as CommonReason;
 use bursar_money::PositiveMoney;
 use bursar_server::Invariant;
 use bursar_status::{Reason, StatusBuilder};
@@ -30,6 +29,7 @@ use crate::domain::limit::{Demand, Exceeded, LimitKind, Limited};
 use crate::domain::{Movement, State, Transaction};
 use crate::store::limits;
 use crate::store::transactions::Stored;
+use crate::watch;
 
 /// When to try again after the limits could not be read.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ impl From<LimitError> for Status {
             LimitError::Unread(cause) => {
                 tracing::error!(error = %cause, "the limits cannot be read, so nothing is moved");
                 let message = "the limits cannot be read now";
-                StatusBuilder::new(Code::Unavailable, CommonReason::Unavailable, message)
+                StatusBuilder::new(Code::Unavailable, ErrorReason::LimitsUnreadable, message)
                     .retry_after(RETRY_AFTER)
                     .into()
             }
@@ -150,6 +150,7 @@ pub(crate) async fn reserve(
     results
         .into_iter()
         .collect::<Result<(), Exceeded>>()
+        .inspect_err(watch::limit_refused)
         .map_err(|exceeded| LimitError::Exceeded(Box::new(exceeded)))
 }
 
@@ -176,6 +177,7 @@ pub(crate) async fn reserve_all(
         .into_iter()
         .zip(results)
         .filter_map(|(place, result)| Some((place, result.err()?)))
+        .inspect(|(_, exceeded)| watch::limit_refused(exceeded))
         .collect())
 }
 
@@ -191,6 +193,7 @@ pub(crate) async fn reserve_together(
     let reserved = limits::reserve_together(conn, &demands).await;
     let reserved = reserved.map_err(LimitError::Unread)?;
     Ok(reserved
+        .inspect_err(|(_, exceeded)| watch::limit_refused(exceeded))
         .err()
         .map(|(index, exceeded)| (places[index], exceeded)))
 }

@@ -92,7 +92,7 @@ pub(crate) async fn fees_of(
 ) -> Result<Vec<Result<Option<Fee>, PricingError>>, sqlx::Error> {
     let places: BTreeSet<(&str, &str, &str)> = wanted
         .iter()
-        .filter(|one| one.kind != MovementKind::Refund)
+        .filter(|one| one.kind.has_fees())
         .map(|one| {
             let currency = one.amount.currency().code();
             (one.tenant.as_str(), one.kind.name(), currency)

@@ -9,12 +9,17 @@
 //! provider's trouble stays its own. [`Providers::choose`] finds the provider for
 //! a movement of which the caller names none.
 
+mod bank;
 mod breaker;
 mod bulkhead;
+mod cards;
 mod guarded;
+mod payment_method;
+mod providus;
 mod retry;
 mod routing;
 mod sandbox;
+mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,13 +34,19 @@ use time::OffsetDateTime;
 
 use crate::domain::{Asked, Back, Looked, Movement, ProviderName, Terms, Transaction};
 
+pub(crate) use bank::{BankAccount, Enquired, Payee};
 pub(crate) use breaker::{BreakerSettings, Phase, Sign};
 pub(crate) use bulkhead::BulkheadSettings;
 pub(crate) use guarded::{GuardSettings, Guarded};
+pub(crate) use payment_method::PaymentMethod;
+pub(crate) use providus::{ProvidusSettings, currency as naira};
 pub(crate) use retry::RetryPolicy;
 pub(crate) use routing::{Currencies, Offer, Tariff, Unavailable, Wanted};
-pub(crate) use sandbox::SandboxSettings;
+pub(crate) use wire::Access;
 
+use bank::NameEnquiry;
+use cards::Cards;
+use providus::Providus;
 use routing::Candidate;
 use sandbox::Sandbox;
 
@@ -51,7 +62,7 @@ pub(crate) enum Direction {
 }
 
 /// What a provider is asked to do, or asked about.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Order {
     /// Our name for it.
     pub(crate) reference: TransactionId,
@@ -66,13 +77,22 @@ pub(crate) struct Order {
     /// asked: a process that stood still in between must not send what has been
     /// given up meanwhile, and the other half is for clocks that differ.
     pub(crate) valid_until: OffsetDateTime,
+    /// Until when it is worth being finished that was begun with the provider; later
+    /// nobody expects it any more, and what can be given up is given up.
+    pub(crate) wanted_until: OffsetDateTime,
+    /// What is charged, where the provider needs to be told. Only for acting.
+    pub(crate) payment_method: Option<PaymentMethod>,
+    /// Who is paid, where the provider needs to be told. Only for acting.
+    pub(crate) payee: Option<Payee>,
 }
 
 impl Order {
     /// The order of a transaction; `None` for one whose provider was not asked.
     pub(crate) fn of(transaction: &Transaction, terms: &Terms) -> Option<Self> {
         let direction = match &transaction.movement {
-            Movement::Transfer { .. } => return None,
+            Movement::Transfer { .. } | Movement::Adjustment(_) | Movement::BonusGrant { .. } => {
+                return None;
+            }
             Movement::Deposit { .. } => Direction::Charge,
             Movement::Withdrawal { .. } => Direction::Payout,
             Movement::Refund(refund) => match refund.back {
@@ -87,6 +107,9 @@ impl Order {
             original: refund.map(|refund| refund.original),
             amount: transaction.amount,
             valid_until: transaction.provider_requested_at? + terms.lookup_window / 2,
+            wanted_until: transaction.expected_since() + terms.give_up_after,
+            payment_method: None,
+            payee: None,
         })
     }
 }
@@ -159,6 +182,17 @@ pub(crate) trait PaymentProvider: Send + Sync {
     /// Asks it what it did, waiting no longer than `timeout`.
     async fn look(&self, order: &Order, timeout: Duration) -> Heard<Looked>;
 
+    /// Whether it can be asked what it did. Of one that cannot, its settlement is the
+    /// only word there is.
+    fn tells_what_it_did(&self) -> bool {
+        true
+    }
+
+    /// How it is asked whose a bank account is, if it pays to bank accounts.
+    fn bank(&self) -> Option<&dyn NameEnquiry> {
+        None
+    }
+
     /// Reads a callback after checking its signature.
     fn read_callback(
         &self,
@@ -179,13 +213,34 @@ pub(crate) trait PaymentProvider: Send + Sync {
     }
 }
 
+/// The API that a provider speaks.
+#[derive(Clone, Debug)]
+pub(crate) enum ConnectorSettings {
+    /// The sandbox provider's own: charges, payouts and refunds.
+    Sandbox(Access),
+    /// A card acquirer's: authorisations, captures, voids and refunds.
+    Cards(Access),
+    /// Xpress Wallet's: transfers to bank accounts.
+    Providus(ProvidusSettings),
+}
+
+impl ConnectorSettings {
+    fn connect(self) -> anyhow::Result<Box<dyn PaymentProvider>> {
+        Ok(match self {
+            Self::Sandbox(access) => Box::new(Sandbox::new(access)?),
+            Self::Cards(access) => Box::new(Cards::new(access)?),
+            Self::Providus(settings) => Box::new(Providus::new(settings)?),
+        })
+    }
+}
+
 /// One provider's settings.
 #[derive(Clone, Debug)]
 pub(crate) struct ProviderSettings {
     /// Its name.
     pub(crate) name: ProviderName,
-    /// How its API is reached.
-    pub(crate) connector: SandboxSettings,
+    /// Whose API it speaks, and how that is reached.
+    pub(crate) connector: ConnectorSettings,
     /// How it is called, and what for.
     pub(crate) guard: GuardSettings,
 }
@@ -200,7 +255,7 @@ impl Providers {
         settings: impl IntoIterator<Item = ProviderSettings>,
     ) -> anyhow::Result<Self> {
         let guarded = settings.into_iter().map(|settings| {
-            let connector = Box::new(Sandbox::new(settings.connector)?);
+            let connector = settings.connector.connect()?;
             let guarded = Guarded::new(settings.name.clone(), connector, settings.guard);
             Ok((settings.name, guarded))
         });

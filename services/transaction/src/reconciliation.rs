@@ -7,12 +7,14 @@
 //! one [`Found`] break, except transactions that nothing speaks of, which the
 //! caller looks for when a whole day is there.
 //!
-//! Nothing here decides a transaction or moves money. A break shows legs that
-//! would make the books agree ([`legs`]); whether they are posted is a person's
-//! matter.
+//! Nothing here decides a transaction or moves money. What the break of a payout under
+//! way says is evidence for whoever moves it on, where its provider cannot be asked. A
+//! break shows legs that would make the books agree ([`legs`]); whether they are posted
+//! is a person's matter.
 
 pub mod breaks;
 pub mod format;
+pub(crate) mod invariants;
 pub mod line;
 pub mod listing;
 pub mod matching;

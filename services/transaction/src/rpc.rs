@@ -1,9 +1,12 @@
 //! The RPCs, one file each.
 
+mod back_office;
 mod bulk;
 mod bulk_create;
 mod bulk_reads;
 mod bulk_watch;
+mod create_adjustment;
+mod create_bonus_grant;
 mod create_deposit;
 mod create_refund;
 mod create_transfer;
@@ -17,6 +20,7 @@ mod get_transaction;
 mod limits;
 mod list_transactions;
 mod once;
+mod payout_accounts;
 mod quotes;
 pub(crate) mod reconciliation;
 mod refund;
@@ -45,12 +49,14 @@ use crate::error::Error;
 use crate::provider::Wanted;
 use crate::watch;
 
+pub(crate) use back_office::BackOffice;
 pub(crate) use bulk::BulkRpc;
 pub(crate) use explain::ExplainRpc;
 pub(crate) use fee_rules::FeeRules;
 pub(crate) use fraud::FraudRpc;
 pub(crate) use fx::ExchangeRates;
 pub(crate) use limits::LimitRpc;
+pub(crate) use payout_accounts::PayoutAccountRpc;
 pub(crate) use quotes::Quotes;
 pub(crate) use review_service::Reviews;
 pub(crate) use watch_account::WatchRpc;

@@ -21,6 +21,8 @@ pub(crate) mod fraud;
 pub(crate) mod id_time;
 pub(crate) mod limits;
 pub(crate) mod lists;
+pub(crate) mod payment_methods;
+pub(crate) mod payout_accounts;
 mod prices;
 pub(crate) mod quotes;
 pub(crate) mod rates;

@@ -1,11 +1,14 @@
 //! What operators see: counts of what happened, the provider's times, and what
 //! is under way.
 
+pub(crate) mod reconciliation;
+
 use std::time::Duration;
 
 use metrics::{Gauge, counter, gauge, histogram};
 use time::OffsetDateTime;
 
+use crate::domain::limit::{Exceeded, LimitKind};
 use crate::domain::{Asked, Looked, ProviderName, State, Transaction};
 use crate::fraud::{Screening, Stage};
 use crate::provider::{Direction, Phase, Unavailable};
@@ -154,6 +157,22 @@ pub(crate) fn routed(direction: Direction, chosen: Result<&ProviderName, Unavail
     .increment(1);
 }
 
+/// A limit has refused a movement.
+pub(crate) fn limit_refused(exceeded: &Exceeded) {
+    let limit = match exceeded.kind {
+        LimitKind::Single => "single",
+        LimitKind::Daily => "daily",
+        LimitKind::Monthly => "monthly",
+        LimitKind::Velocity => "velocity",
+    };
+    counter!(
+        "bursar_limit_refusals_total",
+        "limit" => limit,
+        "movement" => exceeded.movement.name()
+    )
+    .increment(1);
+}
+
 /// Fraud rules have looked at a transaction. A tenant has at most a hundred of them.
 pub(crate) fn screened(stage: Stage, screening: &Screening) {
     if screening.variables.is_none() {
@@ -190,10 +209,15 @@ pub(crate) fn fraud_case_decided(is_approved: bool) {
 pub(crate) fn fraud_cases(open: i64, oldest: Option<OffsetDateTime>, now: OffsetDateTime) {
     let open = u32::try_from(open).unwrap_or(u32::MAX);
     gauge!("bursar_fraud_cases_open").set(open);
+    gauge!("bursar_fraud_cases_oldest_age_seconds").set(age_seconds(oldest, now));
+}
+
+/// How old the oldest of something is; 0 when there is none.
+fn age_seconds(oldest: Option<OffsetDateTime>, now: OffsetDateTime) -> f64 {
     let age = oldest.map_or(Duration::ZERO, |since| {
         Duration::try_from(now - since).unwrap_or(Duration::ZERO)
     });
-    gauge!("bursar_fraud_cases_oldest_age_seconds").set(age.as_secs_f64());
+    age.as_secs_f64()
 }
 
 /// What is under way, by state, and how old the oldest unknown outcome is.
@@ -208,8 +232,5 @@ pub(crate) fn under_way(counts: &[Count], now: OffsetDateTime) {
         .iter()
         .filter_map(|count| count.oldest_unknown_since)
         .min();
-    let age = oldest.map_or(Duration::ZERO, |since| {
-        Duration::try_from(now - since).unwrap_or(Duration::ZERO)
-    });
-    gauge!("bursar_transactions_unknown_oldest_age_seconds").set(age.as_secs_f64());
+    gauge!("bursar_transactions_unknown_oldest_age_seconds").set(age_seconds(oldest, now));
 }

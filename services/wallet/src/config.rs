@@ -29,6 +29,10 @@ pub struct Settings {
     /// How often holds whose time is over are looked for at least, in milliseconds.
     #[serde(default = "default_hold_expiry_interval_ms")]
     hold_expiry_interval_ms: u64,
+    /// How often bonus money is looked for that expires, converts or goes back by
+    /// itself, in milliseconds.
+    #[serde(default = "default_bonus_interval_ms")]
+    bonus_interval_ms: u64,
     /// From which money transfers are paid first.
     #[serde(default)]
     pub bonus_spend_order: BonusSpendOrder,
@@ -73,6 +77,9 @@ fn default_projection_cpu_percent() -> u32 {
 fn default_queued_postings() -> u32 {
     8_192
 }
+fn default_bonus_interval_ms() -> u64 {
+    1_000
+}
 fn default_hold_expiry_interval_ms() -> u64 {
     2_000
 }
@@ -93,6 +100,11 @@ impl Settings {
         Duration::from_millis(self.hold_expiry_interval_ms)
     }
 
+    /// How often bonus money is looked for that moves by itself.
+    pub fn bonus_interval(&self) -> Duration {
+        Duration::from_millis(self.bonus_interval_ms)
+    }
+
     /// Refuses settings with which the service could not work.
     pub fn check(&self) -> anyhow::Result<()> {
         self.default_currency()?;
@@ -103,6 +115,10 @@ impl Settings {
         ensure!(
             (10..=600_000).contains(&self.hold_expiry_interval_ms),
             "BURSAR_HOLD_EXPIRY_INTERVAL_MS is not between 10 and 600000"
+        );
+        ensure!(
+            (10..=600_000).contains(&self.bonus_interval_ms),
+            "BURSAR_BONUS_INTERVAL_MS is not between 10 and 600000"
         );
         ensure!(
             self.ledger_max_postings >= MAX_CALL_POSTINGS,

@@ -130,7 +130,12 @@ async fn assemble(start: Start) -> anyhow::Result<Assembly> {
         pool: start.pool.clone(),
         ledger: ledger.clone(),
     };
-    let bonus_job = jobs::bonus::run(start.pool.clone(), ledger.clone(), start.shutdown.clone());
+    let bonus_job = jobs::bonus::run(
+        start.pool.clone(),
+        ledger.clone(),
+        settings.bonus_interval(),
+        start.shutdown.clone(),
+    );
     let proof: ProofSettings = start.settings()?;
     let sealer = Sealer::new(
         start.pool.clone(),

@@ -22,7 +22,7 @@ use crate::domain::provider_account::{ProviderName, Terms};
 
 pub use holder::{AccountHolder, HolderField};
 pub use settings::ProviderSettings;
-pub use vault::{Vault, VaultError};
+pub use vault::Vault;
 
 /// What a provider is asked to open, or asked about.
 #[derive(Debug)]

@@ -166,6 +166,13 @@ impl LedgerService for Postings {
         post_batch::handle(self, request).await
     }
 
+    async fn post_bonus_grant(
+        &self,
+        request: Request<proto::PostBonusGrantRequest>,
+    ) -> Result<Response<proto::PostBonusGrantResponse>, Status> {
+        bonus::post_bonus_grant::handle(self, request).await
+    }
+
     async fn batch_get_wallets(
         &self,
         request: Request<proto::BatchGetWalletsRequest>,

@@ -42,6 +42,8 @@ pub type GrantId = Id<Grant>;
 pub type ProviderAccountId = Id<ProviderAccount>;
 /// The id of a bulk transfer.
 pub type BulkTransferId = Id<BulkTransfer>;
+/// The id of a bank account that a user is paid out to.
+pub type PayoutAccountId = Id<PayoutAccount>;
 /// The id of a schedule.
 pub type ScheduleId = Id<Schedule>;
 /// The id of a limit rule.
@@ -143,6 +145,14 @@ pub enum BulkTransfer {}
 
 impl Kind for BulkTransfer {
     const PREFIX: &'static str = "blk_";
+}
+
+/// Names bank accounts that users are paid out to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PayoutAccount {}
+
+impl Kind for PayoutAccount {
+    const PREFIX: &'static str = "poa_";
 }
 
 /// Names schedules.

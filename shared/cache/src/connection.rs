@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bursar_crash::canary;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -372,7 +373,7 @@ async fn connect(purpose: Purpose, topology: &Topology, limits: Limits) -> Resul
     let mut link = establish(topology, limits)
         .await
         .map_err(LinkError::Redis)?;
-    if !purpose.may_evict() {
+    if !purpose.may_evict() && !canary!("cache.evicting_store_taken") {
         match eviction::policy(&mut link)
             .await
             .map_err(LinkError::Redis)?

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bursar_crash::canary;
 use moka::ops::compute::Op;
 use moka::sync;
 
@@ -73,7 +74,10 @@ impl<V: Send + Sync + 'static> Memory<V> {
         let mut admission = Admission::Taken;
         self.entries.entry_by_ref(key).and_compute_with(|entry| {
             let known = entry.map(moka::Entry::into_value);
-            if let Some(newer) = known.filter(|known| known.version > offered.version) {
+            let is_newer = |known: &Entry<V>| {
+                known.version > offered.version && !canary!("cache.older_admitted")
+            };
+            if let Some(newer) = known.filter(is_newer) {
                 admission = Admission::Older(newer.fresh());
                 return Op::Nop;
             }

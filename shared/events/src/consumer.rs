@@ -13,18 +13,22 @@
 //!   follows of the same aggregate ([`crate::dead_letters`]). Other aggregates
 //!   go on: each has a lane of its own (`session.rs`).
 //!
-//! It does not promise an order between aggregates.
+//! It does not promise an order between aggregates. A handler that can take the events
+//! of many aggregates at once ([`Consumer::run_together`]) is given what came together,
+//! in one transaction (`together.rs`); whatever is in the way of that comes one by one.
 
 mod attempt;
 mod lane;
 pub(crate) mod lease;
 mod session;
 mod stream;
+mod together;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use bursar_crash::crash_point;
 use futures::future::{BoxFuture, join_all};
 use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
@@ -52,6 +56,10 @@ use crate::received::{HandlerError, Received};
 /// }
 /// ```
 pub type Handling<'a> = BoxFuture<'a, Result<(), HandlerError>>;
+
+/// A handler of the events of several aggregates, at most one of each.
+pub(crate) type Together =
+    dyn for<'a> Fn(&'a mut PgConnection, &'a [&'a Received]) -> Handling<'a> + Send + Sync;
 
 /// Which events a consumer handles. The others only count for the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,12 +143,48 @@ impl Consumer {
     ) where
         H: for<'a> Fn(&'a mut PgConnection, &'a Received) -> Handling<'a> + Send + Sync + 'static,
     {
+        self.consume(pool, redis, handler, None, shutdown).await;
+    }
+
+    /// Does the same with a handler that takes the events of several aggregates, at
+    /// most one of each, in one transaction: what came together takes effect together.
+    /// When that fails, each event comes alone, with all the promises of
+    /// [`Consumer::run`].
+    pub async fn run_together<H>(
+        self,
+        pool: PgPool,
+        redis: redis::Client,
+        handler: H,
+        shutdown: CancellationToken,
+    ) where
+        H: for<'a> Fn(&'a mut PgConnection, &'a [&'a Received]) -> Handling<'a>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let together: Arc<Together> = Arc::new(handler);
+        let one = Arc::clone(&together);
+        self.consume(pool, redis, alone(one), Some(together), shutdown)
+            .await;
+    }
+
+    async fn consume<H>(
+        self,
+        pool: PgPool,
+        redis: redis::Client,
+        handler: H,
+        together: Option<Arc<Together>>,
+        shutdown: CancellationToken,
+    ) where
+        H: for<'a> Fn(&'a mut PgConnection, &'a Received) -> Handling<'a> + Send + Sync + 'static,
+    {
         let consumer = Arc::new(self);
         let handler = Arc::new(handler);
         let sources = consumer.sources.iter().map(|&source| {
             Source {
                 consumer: Arc::clone(&consumer),
                 handler: Arc::clone(&handler),
+                together: together.clone(),
                 source,
                 pool: pool.clone(),
                 redis: redis.clone(),
@@ -151,10 +195,21 @@ impl Consumer {
     }
 }
 
+/// A handler of several events as one of single ones.
+fn alone(
+    together: Arc<Together>,
+) -> impl for<'a> Fn(&'a mut PgConnection, &'a Received) -> Handling<'a> + Send + Sync + 'static {
+    move |connection, event| {
+        let together = Arc::clone(&together);
+        Box::pin(async move { together(connection, &[event]).await })
+    }
+}
+
 /// One source of a consumer.
 struct Source<H> {
     consumer: Arc<Consumer>,
     handler: Arc<H>,
+    together: Option<Arc<Together>>,
     source: &'static str,
     pool: PgPool,
     redis: redis::Client,
@@ -169,7 +224,9 @@ where
         let (group, source) = (self.consumer.group, self.source);
         let mut outage = Outage::default();
         while !shutdown.is_cancelled() {
+            crash_point!("consumer.before_lease");
             let taken = Lease::take(&self.pool, group, source, self.consumer.lease).await;
+            crash_point!("consumer.after_lease");
             let wait = match taken {
                 Err(error) => outage.begins(group, source, &error),
                 // Another instance has it. Asked often enough to take over soon
@@ -200,6 +257,7 @@ where
         let attempts = Attempts {
             consumer: &self.consumer,
             handler: &*self.handler,
+            together: self.together.as_deref(),
             pool: &self.pool,
             lease,
             database_failing: AtomicBool::new(false),

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use bursar_crash::crash_point;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -112,7 +113,9 @@ pub(crate) async fn park(
     )
     .execute(&mut *transaction)
     .await?;
+    crash_point!("consumer.before_park_commit");
     transaction.commit().await?;
+    crash_point!("consumer.after_park_commit");
     Ok(result.rows_affected() > 0)
 }
 

@@ -134,6 +134,91 @@ pub(crate) async fn enter(
     })
 }
 
+/// The next event of an aggregate that a group handles.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Next<'a> {
+    /// The version of the first of those before it that it does not handle and that are
+    /// passed over with it; its own when there are none.
+    pub(crate) first: i64,
+    /// The event.
+    pub(crate) event: &'a Received,
+}
+
+/// Lets events of different aggregates take effect in this transaction, as [`enter`]
+/// does one. False, and nothing may be committed, unless all of them are next.
+pub(crate) async fn enter_all(
+    connection: &mut PgConnection,
+    lease: &Lease,
+    group: &str,
+    next: &[Next<'_>],
+    timeout: Duration,
+) -> Result<bool, sqlx::Error> {
+    let events: Vec<Uuid> = next.iter().map(|one| one.event.id).collect();
+    let tenants: Vec<&str> = next.iter().map(|one| one.event.tenant.as_str()).collect();
+    let aggregates: Vec<Uuid> = next.iter().map(|one| one.event.aggregate_id).collect();
+    let firsts: Vec<i64> = next.iter().map(|one| one.first).collect();
+    let versions: Vec<i64> = next.iter().map(|one| one.event.version).collect();
+    // Rows are written in the order of their keys, so that two who write several do not
+    // wait for each other in a circle.
+    let entered = sqlx::query_scalar!(
+        r#"
+        WITH next AS MATERIALIZED (
+            SELECT next.event_id, next.tenant_id, next.aggregate_id, next.first, next.version
+            FROM UNNEST($2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::bigint[])
+                AS next (event_id, tenant_id, aggregate_id, first, version)
+            WHERE EXISTS (
+                SELECT FROM consumer_leases
+                WHERE consumer_group = $1 AND source = $7 AND holder = $8 AND epoch = $9
+                    AND expires_at > clock_timestamp()
+            ) AND NOT EXISTS (
+                SELECT FROM dead_letters AS letter
+                WHERE letter.consumer_group = $1 AND letter.aggregate_id = next.aggregate_id
+                    AND letter.replayed_at IS NULL
+            )
+        ),
+        claimed AS (
+            INSERT INTO inbox (consumer_group, event_id, tenant_id)
+            SELECT $1, event_id, tenant_id
+            FROM next
+            ORDER BY event_id
+            ON CONFLICT (consumer_group, event_id) DO NOTHING
+            RETURNING event_id
+        ),
+        moved AS (
+            INSERT INTO inbox_aggregates AS seen (consumer_group, aggregate_id, tenant_id, version)
+            SELECT $1, aggregate_id, tenant_id, version
+            FROM next
+            ORDER BY aggregate_id
+            ON CONFLICT (consumer_group, aggregate_id) DO UPDATE
+            SET version = EXCLUDED.version, updated_at = clock_timestamp()
+            WHERE EXISTS (
+                SELECT FROM next
+                WHERE next.aggregate_id = seen.aggregate_id
+                    AND seen.version BETWEEN next.first - 1 AND next.version - 1
+            )
+            RETURNING seen.aggregate_id
+        )
+        SELECT
+            (SELECT count(*) FROM claimed) = cardinality($2::uuid[])
+                AND (SELECT count(*) FROM moved) = cardinality($2::uuid[])
+                AND set_config('statement_timeout', $10, true) IS NOT NULL AS "entered!"
+        "#,
+        group,
+        &events,
+        &tenants as &[&str],
+        &aggregates,
+        &firsts,
+        &versions,
+        lease.source,
+        lease.holder,
+        lease.epoch,
+        timeout.as_millis().to_string(),
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(entered)
+}
+
 /// Events of one aggregate, one after the other, that a group does not handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Skipped {

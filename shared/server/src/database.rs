@@ -57,6 +57,27 @@ pub(crate) fn replica(url: &SecretString, max: u32, name: &str) -> anyhow::Resul
         .connect_lazy_with(options.options([("default_transaction_read_only", "on")])))
 }
 
+/// Settings of sessions whose statements reach every row by its key.
+const BY_KEY: [(&str, &str); 4] = [
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+];
+
+/// A pool beside `pool`, for statements that reach every row by its key, whatever the
+/// planner thinks of tables that were small when it last looked: a table that grows
+/// by thousands of rows a second is read from end to end before its statistics say
+/// that it should not be. It has `max` connections of its own, so whoever uses it does
+/// not wait for anybody else's.
+pub fn by_key(pool: &PgPool, max: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(max)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(true)
+        .connect_lazy_with(pool.connect_options().as_ref().clone().options(BY_KEY))
+}
+
 fn options(url: &SecretString, name: &str) -> Result<PgConnectOptions, sqlx::Error> {
     let options: PgConnectOptions = url.expose_secret().parse()?;
     Ok(options

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use bursar_contracts::r#type::v1::ErrorReason;
+use bursar_crash::canary;
 use bursar_status::{StatusBuilder, correlation};
 use time::OffsetDateTime;
 use tonic::{Code, Status};
@@ -23,6 +24,9 @@ where
         correlation::current(),
         future.instrument(tracing::Span::current()),
     ));
+    if canary!("handler.not_detached") {
+        return scoped.await;
+    }
     tokio::spawn(scoped).await.unwrap_or_else(|failure| {
         tracing::error!(%failure, "a mutation's task did not end by itself");
         Err(StatusBuilder::new(

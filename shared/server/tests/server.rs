@@ -6,9 +6,11 @@ use std::time::Duration;
 use bursar_aip::id::UserId;
 use bursar_contracts::operations::v1::GetServiceStatusRequest;
 use bursar_contracts::operations::v1::operations_service_client::OperationsServiceClient;
-use bursar_server::{Assembly, Definition, Migrations};
+use bursar_server::{Assembly, Definition, Migrations, database, detached};
 use bursar_status::StatusExt;
 use bursar_testkit::{TestDatabase, TestService, Tokens, redis_url, with_token};
+use sqlx::postgres::PgPoolOptions;
+use tokio::sync::mpsc;
 use tonic::service::Routes;
 use tonic::{Code, Request, Status};
 
@@ -303,4 +305,62 @@ async fn a_stopped_service_is_gone() {
         .await
         .expect("a service without calls in flight stops at once");
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+/// Callers that leave at any moment cut nothing off: what each has asked for is done,
+/// and every connection comes back outside of any transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_that_leave_cut_nothing_off() {
+    const CALLS: i32 = 400;
+    let kit = TestDatabase::create(&definition().migrations).await;
+    let options = kit.owner.connect_options();
+    let pool = PgPoolOptions::new()
+        .max_connections(2)
+        .connect_lazy_with(options.as_ref().clone());
+    sqlx::raw_sql("CREATE TABLE done (call integer PRIMARY KEY)")
+        .execute(&pool)
+        .await
+        .expect("the owner may");
+    let (ends, mut ended) = mpsc::unbounded_channel();
+    for call in 0..CALLS {
+        let (pool, ends) = (pool.clone(), ends.clone());
+        let mutation = async move {
+            let work = async {
+                let mut transaction = database::begin(&pool).await?;
+                sqlx::query("INSERT INTO done (call) VALUES ($1)")
+                    .bind(call)
+                    .execute(&mut *transaction)
+                    .await?;
+                transaction.commit().await
+            };
+            work.await.map_err(|error| database::status(&error))?;
+            ends.send(call).expect("the test still listens");
+            Ok(())
+        };
+        // Every caller stays for its first poll, which begins the mutation; a prime
+        // step visits all moments of it in no order.
+        let patience = Duration::from_micros(u64::from(call.unsigned_abs()) * 1_009 % 5_000);
+        let _ = tokio::time::timeout(patience, detached(mutation)).await;
+    }
+    drop(ends);
+    let mut done = 0;
+    // A mutation that is cut off drops its end of the channel and sends nothing.
+    while ended.recv().await.is_some() {
+        done += 1;
+    }
+    assert_eq!(done, CALLS, "mutations were cut off");
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM done")
+        .fetch_one(&pool)
+        .await
+        .expect("the pool works");
+    assert_eq!(rows, i64::from(CALLS));
+    let forgotten: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE datname = current_database() AND state LIKE 'idle in transaction%'",
+    )
+    .fetch_one(&kit.owner)
+    .await
+    .expect("sessions are counted");
+    assert_eq!(forgotten, 0, "transactions were forgotten");
+    pool.close().await;
 }

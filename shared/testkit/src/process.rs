@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::database::TestDatabase;
@@ -24,14 +24,17 @@ use crate::wait::{PATIENCE, eventually};
 /// How many of its last lines are kept for the message of a failed test.
 const MAX_LINES: usize = 200;
 
+/// An address at which nobody answers.
+const NOBODYS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
+
 /// The rule that is broken on purpose, if one is, is broken in the process as well.
 const CANARY: &str = "BURSAR_CANARY";
 
 /// A running program of ours. Killed when it is dropped, and when the test's
 /// process is gone.
 pub struct TestProcess {
-    /// Where it answers gRPC.
-    pub grpc_address: SocketAddr,
+    /// Where it answers gRPC, once it does.
+    grpc_address: watch::Receiver<Option<SocketAddr>>,
     child: Option<Child>,
     leash: Option<Leash>,
     log: Log,
@@ -53,6 +56,21 @@ impl TestProcess {
         tokens: &Tokens,
         overrides: &[(&str, &str)],
     ) -> Self {
+        let process = Self::launch(program, service, database, tokens, overrides);
+        let serves = process.serves().await;
+        assert!(serves, "{service} did not get ready:\n{}", process.log);
+        process
+    }
+
+    /// Starts a program as [`TestProcess::start`] does, and does not wait: it may be
+    /// meant to end, or to stop, before it serves.
+    pub fn launch(
+        program: impl AsRef<Path>,
+        service: &str,
+        database: &TestDatabase,
+        tokens: &Tokens,
+        overrides: &[(&str, &str)],
+    ) -> Self {
         let mut child = Command::new(program.as_ref())
             .env_clear()
             .envs(variables(service, database, tokens, overrides))
@@ -66,22 +84,35 @@ impl TestProcess {
         let leash = Leash::new("kill -KILL \"$1\"", &[pid.as_ref()]);
         let log = Log::default();
         let stderr = child.stderr.take().expect("its output is piped");
-        let ready = log.follow(stderr);
-        let grpc_address = match tokio::time::timeout(PATIENCE, ready).await {
-            Ok(Ok(address)) => address,
-            _ => panic!("{service} did not get ready:\n{log}"),
-        };
         Self {
-            grpc_address,
+            grpc_address: log.follow(stderr),
             child: Some(child),
             leash: Some(leash),
             log,
         }
     }
 
-    /// A channel to it, for the generated clients.
+    /// Waits until it serves; false when it ended before that.
+    pub async fn serves(&self) -> bool {
+        let mut grpc_address = self.grpc_address.clone();
+        let serving = grpc_address.wait_for(Option::is_some);
+        match tokio::time::timeout(PATIENCE, serving).await {
+            Ok(served) => served.is_ok(),
+            Err(_) => panic!("it neither serves nor ends:\n{}", self.log),
+        }
+    }
+
+    /// Whether it serves or has served.
+    pub fn has_served(&self) -> bool {
+        self.grpc_address.borrow().is_some()
+    }
+
+    /// A channel to it, for the generated clients. Nobody answers there while it does
+    /// not serve.
     pub fn channel(&self) -> Channel {
-        Endpoint::from_shared(format!("http://{}", self.grpc_address))
+        let grpc_address = *self.grpc_address.borrow();
+        let grpc_address = grpc_address.unwrap_or(NOBODYS);
+        Endpoint::from_shared(format!("http://{grpc_address}"))
             .expect("an address makes an endpoint")
             .connect_lazy()
     }
@@ -179,16 +210,13 @@ impl Drop for TestProcess {
 impl Log {
     /// Keeps the last lines on a thread of its own, until the process ends. Tells
     /// the gRPC address as soon as the process logs that it is ready.
-    fn follow(&self, stderr: ChildStderr) -> oneshot::Receiver<SocketAddr> {
-        let (sender, ready) = oneshot::channel();
+    fn follow(&self, stderr: ChildStderr) -> watch::Receiver<Option<SocketAddr>> {
+        let (sender, ready) = watch::channel(None);
         let log = self.clone();
         std::thread::spawn(move || {
-            let mut sender = Some(sender);
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if let Some(address) = ready_address(&line)
-                    && let Some(sender) = sender.take()
-                {
-                    let _ = sender.send(address);
+                if let Some(address) = ready_address(&line) {
+                    sender.send_replace(Some(address));
                 }
                 let mut lines = log.0.lock().unwrap_or_else(PoisonError::into_inner);
                 if lines.len() == MAX_LINES {

@@ -28,7 +28,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 /// What every user may do.
-const USER_GRANTS: [&str; 18] = [
+const USER_GRANTS: [&str; 19] = [
     "user:read:own",
     "session:*:own",
     "wallet:*:own",
@@ -39,6 +39,7 @@ const USER_GRANTS: [&str; 18] = [
     "transfer:*:own",
     "deposit:*:own",
     "withdrawal:*:own",
+    "payout_account:*:own",
     "transaction:*:own",
     "refund:*:own",
     "quote:*:own",
@@ -49,7 +50,7 @@ const USER_GRANTS: [&str; 18] = [
     "ticket:read:own",
 ];
 /// What an admin may do besides.
-const ADMIN_GRANTS: [&str; 19] = [
+const ADMIN_GRANTS: [&str; 20] = [
     "*:read:any",
     "ticket:*:any",
     "audit:*:any",
@@ -61,6 +62,7 @@ const ADMIN_GRANTS: [&str; 19] = [
     "bonus_campaign:*:any",
     "ledger:*:any",
     "refund:*:any",
+    "adjustment:create:any",
     "fee:*:any",
     "fx:*:any",
     "limit:*:any",

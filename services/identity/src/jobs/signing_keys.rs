@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bursar_aip::id::TenantId;
+use bursar_seal::KeyEncryptionKey;
 use bursar_server::{database, now};
 use ed25519_dalek::SigningKey;
 use secrecy::zeroize::Zeroizing;
@@ -15,7 +16,6 @@ use uuid::Uuid;
 use crate::domain::signing_key::{Plan, Validity, plan};
 use crate::error::Error;
 use crate::keyring::{Key, Keyring, kid};
-use crate::seal::KeyEncryptionKey;
 use crate::store;
 use crate::store::signing_keys::{self, NewSigningKey};
 use crate::token::TokenError;
@@ -70,7 +70,7 @@ impl KeyRotation {
                 tenant: &TenantId::default(),
                 kid: &kid(&public),
                 public_key: &public,
-                sealed_seed: &self.key_encryption_key.seal(id, seed.as_slice()),
+                sealed_seed: &self.key_encryption_key.seal(id.as_bytes(), seed.as_slice()),
                 created_at: now,
                 not_before,
             };

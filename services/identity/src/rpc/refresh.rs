@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bursar_aip::id::{SessionId, TenantId, UserId};
 use bursar_contracts::identity::v1::{RefreshRequest, RefreshResponse};
-use bursar_server::{database, detached, now};
+use bursar_server::{canary, database, detached, now};
 use secrecy::ExposeSecret;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -70,11 +70,14 @@ async fn exchange(shared: &Shared, hash: &[u8; 32]) -> Result<RefreshResponse, E
         Decision::Rotate => {
             refresh_tokens::mark_used(&mut transaction, family.token, successor, now).await?;
         }
-        Decision::Replace => {
+        Decision::Replace if !canary!("refresh.retry_punished") => {
             refresh_tokens::replace_successor(&mut transaction, family.token, successor, now)
                 .await?;
         }
-        Decision::Revoke => {
+        Decision::Revoke if canary!("refresh.reuse_tolerated") => {
+            return Err(RefreshError::Invalid.into());
+        }
+        Decision::Replace | Decision::Revoke => {
             revoke(&mut transaction, &family, now).await?;
             transaction.commit().await?;
             return Err(RefreshError::Reused.into());

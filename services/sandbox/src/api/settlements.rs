@@ -21,7 +21,7 @@ use time::{Date, Duration, OffsetDateTime, Time};
 
 use super::{Api, read, reply};
 use crate::domain::settlement::{File, Line};
-use crate::domain::{FaultKind, FaultOperation, Kind, Status};
+use crate::domain::{FaultKind, FaultOperation, Kind, Movement, SourceKind, Status};
 use crate::error::ApiError;
 use crate::store;
 use crate::store::faults::Occasion;
@@ -43,6 +43,40 @@ pub(super) struct Days {
     limit: Option<i64>,
     /// The `next_after` of the page before.
     after: Option<String>,
+}
+
+/// Which file of a day to send.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    product: Option<String>,
+}
+
+/// What a file is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Product {
+    /// Captures, and the refunds of captures.
+    Cards,
+    /// Charges, payouts, and the refunds of charges.
+    Accounts,
+}
+
+impl Product {
+    fn parse(name: &str) -> Option<Self> {
+        match name {
+            "cards" => Some(Self::Cards),
+            "accounts" => Some(Self::Accounts),
+            _ => None,
+        }
+    }
+
+    fn of(movement: &Movement) -> Self {
+        let source = movement.source.as_ref().map(|source| source.kind);
+        match (movement.kind, source) {
+            (Kind::Capture, _) | (Kind::Refund, Some(SourceKind::Capture)) => Self::Cards,
+            (Kind::Charge | Kind::Payout | Kind::Refund, _) => Self::Accounts,
+        }
+    }
 }
 
 /// A day as it is told.
@@ -133,7 +167,16 @@ pub(super) async fn list(
 pub(super) async fn file(
     State(api): State<Api>,
     Path(name): Path<String>,
+    which: Result<Query<Which>, QueryRejection>,
 ) -> Result<Response, ApiError> {
+    let Query(which) = which?;
+    let product = match &which.product {
+        None => None,
+        Some(name) => Some(
+            Product::parse(name)
+                .ok_or(ApiError::FieldInvalid("product must be cards or accounts"))?,
+        ),
+    };
     let wanted = name.strip_suffix(".csv").ok_or(ApiError::NoRoute)?;
     let day = day(wanted).ok_or(ApiError::NoRoute)?;
     let period = period(day).ok_or(ApiError::NoRoute)?;
@@ -156,7 +199,7 @@ pub(super) async fn file(
     if let Some(reply) = reply::question_fault(fault, &api.shutdown).await {
         return reply;
     }
-    let chunks = written(api.pool.clone(), file, period);
+    let chunks = written(api.pool.clone(), file, (period, product));
     let body = if is_lost {
         // The end line never comes. What is written before the connection ends is
         // sent as soon as the body has to be waited for.
@@ -201,14 +244,14 @@ enum Writing {
 fn written(
     pool: PgPool,
     file: File,
-    period: Period,
+    of: (Period, Option<Product>),
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send {
     stream::try_unfold(Writing::Start(file), move |writing| {
         let pool = pool.clone();
         async move {
             let (out, next) = match writing {
-                Writing::Start(file) => page(&pool, file, period, None).await?,
-                Writing::Lines(file, place) => page(&pool, file, period, Some(place)).await?,
+                Writing::Start(file) => page(&pool, file, of, None).await?,
+                Writing::Lines(file, place) => page(&pool, file, of, Some(place)).await?,
                 Writing::End(mut file) => {
                     let mut out = String::new();
                     file.finish(&mut out);
@@ -224,7 +267,7 @@ fn written(
 async fn page(
     pool: &PgPool,
     mut file: File,
-    period: Period,
+    (period, product): (Period, Option<Product>),
     after: Option<Place>,
 ) -> Result<(String, Writing), std::io::Error> {
     let found = movements(pool, period, after).await.map_err(|error| {
@@ -235,7 +278,8 @@ async fn page(
     if after.is_none() {
         out.push_str(File::header());
     }
-    for movement in &found {
+    let is_of = |movement: &&Movement| product.is_none_or(|it| it == Product::of(movement));
+    for movement in found.iter().filter(is_of) {
         file.write(Line::from(movement), &mut out);
     }
     let is_last = i64::try_from(found.len()).is_ok_and(|count| count < LINES);
@@ -249,7 +293,7 @@ async fn movements(
     pool: &PgPool,
     period: Period,
     after: Option<Place>,
-) -> Result<Vec<crate::domain::Movement>, sqlx::Error> {
+) -> Result<Vec<Movement>, sqlx::Error> {
     let mut conn = pool.acquire().await?;
     let wanted = (Some(Status::Succeeded), None);
     store::movements::page(&mut conn, period, wanted, after, LINES).await

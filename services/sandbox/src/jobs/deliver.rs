@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bursar_server::now;
 use secrecy::ExposeSecret;
+use serde::Deserialize;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
@@ -96,8 +97,13 @@ impl Deliver {
 /// Sends a notice once; true when the customer took it.
 async fn attempt(client: reqwest::Client, settings: CallbackSettings, notice: Due) -> (Due, bool) {
     let signature = signature::sign(settings.secret.expose_secret(), &notice.body, now());
+    let url = if is_about_card(&notice.body) {
+        &settings.card_url
+    } else {
+        &settings.url
+    };
     let sent = client
-        .post(&settings.url)
+        .post(url)
         .header(signature::HEADER, signature)
         .header("content-type", "application/json")
         .body(notice.body.clone())
@@ -117,4 +123,52 @@ async fn attempt(client: reqwest::Client, settings: CallbackSettings, notice: Du
         }
     };
     (notice, taken)
+}
+
+/// What the body of a notice says of whom it is for.
+#[derive(Deserialize)]
+struct Told {
+    #[serde(rename = "type")]
+    event: String,
+    data: About,
+}
+
+#[derive(Deserialize)]
+struct About {
+    capture_reference: Option<String>,
+}
+
+/// Whether a notice is about an authorisation, a capture, or the refund of one.
+fn is_about_card(body: &str) -> bool {
+    serde_json::from_str::<Told>(body).is_ok_and(|told| {
+        told.event.starts_with("authorization.")
+            || told.event.starts_with("capture.")
+            || told.data.capture_reference.is_some()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is about a card is told from what is not, also where only the thing that a
+    /// refund gives back makes the difference.
+    #[test]
+    fn cards_have_notices_of_their_own() {
+        let is_card = |event: &str, data: &str| {
+            is_about_card(&format!(
+                r#"{{"callback_id":"cb_1","type":"{event}","reference":"r1","data":{data}}}"#
+            ))
+        };
+        assert!(is_card("authorization.voided", "{}"));
+        assert!(is_card(
+            "capture.declined",
+            r#"{"authorization_reference":"a1"}"#
+        ));
+        assert!(is_card("refund.failed", r#"{"capture_reference":"k1"}"#));
+        assert!(!is_card("refund.succeeded", r#"{"charge_reference":"c1"}"#));
+        assert!(!is_card("charge.succeeded", "{}"));
+        assert!(!is_card("payout.declined", "{}"));
+        assert!(!is_about_card("nonsense"));
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Customer, Provider, charge, refund};
+use crate::support::{Customer, Provider, authorization, capture, charge, refund};
 
 /// Callbacks are signed, come when a movement is finished, and are sent until
 /// they are taken.
@@ -97,4 +97,36 @@ async fn notices_are_delayed_and_dropped() {
     assert_eq!(customer.next_event().await.1, "last");
     assert!(!customer.has_one());
     provider.verify().await;
+}
+
+/// What is about cards goes to an address of its own, where there is one, and nothing
+/// else goes there.
+#[tokio::test]
+async fn cards_are_told_elsewhere() {
+    let (mut customer, mut of_cards) = (Customer::start(0).await, Customer::start(0).await);
+    let provider = Provider::start_for_both(&customer, &of_cards).await;
+    provider
+        .done("/v1/authorizations", authorization("a1", "tok_visa", 700))
+        .await;
+    provider
+        .done("/v1/authorizations/a1/captures", capture("k1", 700))
+        .await;
+    provider.done("/v1/charges", charge("c1", 100)).await;
+    let mut of_capture = refund("r1", "c1", 50);
+    of_capture["capture_reference"] = json!("k1");
+    of_capture
+        .as_object_mut()
+        .expect("an object")
+        .remove("charge_reference");
+    provider.done("/v1/refunds", of_capture).await;
+    provider.done("/v1/refunds", refund("r2", "c1", 50)).await;
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        told.push(of_cards.next_event().await.1);
+    }
+    told.sort();
+    assert_eq!(told, ["a1", "k1", "r1"]);
+    let mut others = [customer.next_event().await.1, customer.next_event().await.1];
+    others.sort();
+    assert_eq!(others, ["c1", "r2"]);
 }

@@ -98,6 +98,43 @@ async fn a_file_has_all_that_was_settled() {
     provider.verify().await;
 }
 
+/// A customer to whom the provider is two gets two files of a day, each with its own
+/// lines and sums, and together they have all lines of the whole one.
+#[tokio::test]
+async fn a_file_may_be_about_cards_or_accounts() {
+    let provider = busy_day().await;
+    let mut back = refund("r2", "c1", 100);
+    back["capture_reference"] = json!("k1");
+    back.as_object_mut()
+        .expect("an object")
+        .remove("charge_reference");
+    provider.done("/v1/refunds", back).await;
+    let file = async |query: &str| {
+        let path = format!("/v1/settlements/2030-03-01.csv{query}");
+        rows(&provider.file_at(&path).await)
+    };
+    let (whole, cards) = (file("").await, file("?product=cards").await);
+    let accounts = file("?product=accounts").await;
+    let lines = |rows: &[Vec<String>]| -> Vec<String> {
+        let is_line = |row: &&Vec<String>| !["trailer", "end"].contains(&&*row[0]);
+        rows.iter()
+            .filter(is_line)
+            .map(|row| row[0].clone())
+            .collect()
+    };
+    assert_eq!(lines(&cards), ["k1", "r2"]);
+    assert_eq!(lines(&accounts), ["c1", "p1", "r1", "c2"]);
+    assert_eq!(lines(&whole).len(), 6);
+    let [.., trailer, end] = &cards[..] else {
+        panic!("{cards:?}");
+    };
+    assert_eq!(trailer[1..7], ["2", "total", "EUR", "500", "9", "491"]);
+    assert_eq!(end[1], "2");
+    let path = "/v1/settlements/2030-03-01.csv?product=loans";
+    let (status, _) = provider.get(path).await;
+    assert_eq!(status, 400);
+}
+
 /// A day is listed, is final a minute after it is over and nothing of it is
 /// pending, and one that has not begun has no file.
 #[tokio::test]

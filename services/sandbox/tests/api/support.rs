@@ -59,6 +59,18 @@ impl Provider {
         .await
     }
 
+    /// A provider that tells a customer what it does, and another one what it does with
+    /// cards.
+    pub(crate) async fn start_for_both(customer: &Customer, of_cards: &Customer) -> Self {
+        Self::start(&[
+            ("BURSAR_SANDBOX_CALLBACK_URL", &customer.url),
+            ("BURSAR_SANDBOX_CARD_CALLBACK_URL", &of_cards.url),
+            ("BURSAR_SANDBOX_CALLBACK_SECRET", SECRET),
+            ("BURSAR_SANDBOX_CALLBACK_RETRY_MS", "50"),
+        ])
+        .await
+    }
+
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let url = format!("http://{}{path}", self.service.http_address);
         self.http.request(method, url)
@@ -134,7 +146,12 @@ impl Provider {
 
     /// The file of a day.
     pub(crate) async fn file(&self, day: &str) -> String {
-        let request = self.request(Method::GET, &format!("/v1/settlements/{day}.csv"));
+        self.file_at(&format!("/v1/settlements/{day}.csv")).await
+    }
+
+    /// A file, by its path.
+    pub(crate) async fn file_at(&self, path: &str) -> String {
+        let request = self.request(Method::GET, path);
         let response = request.bearer_auth(API_KEY).send().await;
         let response = response.expect("the provider answers");
         assert_eq!(response.status(), 200);

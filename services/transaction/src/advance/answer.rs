@@ -8,8 +8,8 @@
 use bursar_aip::id::TenantId;
 use bursar_aip::idempotency::{Answer, Key, Scope};
 use bursar_contracts::transaction::v1::{
-    self as contract, CreateDepositResponse, CreateRefundResponse, CreateTransferResponse,
-    CreateWithdrawalResponse,
+    self as contract, CreateAdjustmentResponse, CreateBonusGrantResponse, CreateDepositResponse,
+    CreateRefundResponse, CreateTransferResponse, CreateWithdrawalResponse,
 };
 use bursar_server::{Context, canary};
 use prost::Message;
@@ -24,6 +24,22 @@ use crate::store::transactions::Stored;
 pub(crate) trait AnswerForm: Message + Default + Send + 'static {
     /// The response about a transaction.
     fn about(transaction: contract::Transaction) -> Self;
+}
+
+impl AnswerForm for CreateAdjustmentResponse {
+    fn about(transaction: contract::Transaction) -> Self {
+        Self {
+            transaction: Some(transaction),
+        }
+    }
+}
+
+impl AnswerForm for CreateBonusGrantResponse {
+    fn about(transaction: contract::Transaction) -> Self {
+        Self {
+            transaction: Some(transaction),
+        }
+    }
 }
 
 impl AnswerForm for CreateDepositResponse {
@@ -103,6 +119,8 @@ impl Freeze {
             MovementKind::Deposit => keep::<CreateDepositResponse>(stored),
             MovementKind::Withdrawal => keep::<CreateWithdrawalResponse>(stored),
             MovementKind::Refund => keep::<CreateRefundResponse>(stored),
+            MovementKind::Adjustment => keep::<CreateAdjustmentResponse>(stored),
+            MovementKind::BonusGrant => keep::<CreateBonusGrantResponse>(stored),
         }
     }
 }

@@ -149,6 +149,7 @@ impl Engine {
             Mode::Independent => Together::No,
         };
         let stop = run.stop.clone();
+        crash_point!("bulk.before_post");
         tokio::select! {
             attempted = self.ledger.post_all(&postings, together, deadline) => {
                 run.loose_end |= attempted.loose_end;
@@ -184,7 +185,7 @@ impl Engine {
     }
 
     async fn try_commit(&self, run: &BulkRun, change: &Change) -> Result<(), Error> {
-        let mut database = database::begin(&self.pool).await?;
+        let mut database = database::begin(&self.bulks).await?;
         let is_ours = if change.bulk.is_over() {
             bulk_checks::remove(&mut database, &run.lease).await?
         } else {
@@ -207,6 +208,7 @@ impl Engine {
             change.told.iter().map(|(stored, _)| &stored.transaction),
         )
         .await?;
+        crash_point!("bulk.before_outcome_commit");
         database.commit().await?;
         Ok(())
     }
@@ -216,7 +218,10 @@ impl Engine {
         let jitter_permille: u32 = rand::random_range(750..=1250);
         let wait = doubled.min(LONGEST_WAIT).saturating_mul(jitter_permille) / 1000;
         let mut conn = self.pool.acquire().await?;
-        if bulk_checks::release(&mut conn, &run.lease, wait).await? {
+        crash_point!("bulk.before_give_back");
+        let is_ours = bulk_checks::release(&mut conn, &run.lease, wait).await?;
+        crash_point!("bulk.after_give_back");
+        if is_ours {
             Ok(())
         } else {
             Err(run.superseded())

@@ -4,7 +4,8 @@
 //! those of the provider `alpha` are `BURSAR_PROVIDER_ALPHA_API_KEY` and
 //! `BURSAR_PROVIDER_ALPHA_CALLBACK_SECRET`. The variables `BURSAR_SANDBOX_*` make a
 //! provider `sandbox` by themselves; an entry of that name may leave out whatever
-//! they say.
+//! they say. An entry of the kind `providus` has an `email`, and instead of both secrets
+//! the one of `BURSAR_PROVIDER_ALPHA_PASSWORD`.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
@@ -12,7 +13,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use bursar_money::Currency;
-use bursar_server::Start;
+use bursar_outbound::xpress::XpressSettings;
+use bursar_server::{Environment, Start};
 use reqwest::Url;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -20,12 +22,14 @@ use serde_json::Value;
 
 use crate::domain::{ProviderName, Terms};
 use crate::provider::{
-    BreakerSettings, BulkheadSettings, Currencies, Direction, GuardSettings, Offer,
-    ProviderSettings, RetryPolicy, SandboxSettings, Tariff,
+    Access, BreakerSettings, BulkheadSettings, ConnectorSettings, Currencies, Direction,
+    GuardSettings, Offer, ProviderSettings, ProvidusSettings, RetryPolicy, Tariff, naira,
 };
 
 /// The provider that the variables `BURSAR_SANDBOX_*` are about.
 const SANDBOX: &str = "sandbox";
+/// What a password's variable ends with.
+const PASSWORD: &str = "PASSWORD";
 /// How many providers there may be; each has connections of its own.
 const MAX_PROVIDERS: usize = 32;
 
@@ -50,6 +54,8 @@ struct Entry {
     deadline_ms: Option<u64>,
     lookup_window_ms: Option<u64>,
     give_up_ms: Option<u64>,
+    /// As whom Xpress Wallet is signed in to.
+    email: Option<String>,
     #[serde(default)]
     retry: RetryPolicy,
     #[serde(default)]
@@ -64,8 +70,13 @@ struct Entry {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
+    /// The sandbox provider's charges, payouts and refunds.
     #[default]
     Sandbox,
+    /// A card acquirer's authorisations, captures, voids and refunds.
+    Cards,
+    /// Xpress Wallet's transfers to bank accounts.
+    Providus,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -115,10 +126,23 @@ pub(super) fn read(start: &Start) -> anyhow::Result<Vec<ProviderSettings>> {
             return Ok(None);
         };
         let secret: SecretString = value.deserialize().with_context(|| name.to_owned())?;
-        start.config.require_strong(name, &secret)?;
+        // How strong a password must be is for the provider to say who gave it.
+        if !name.ends_with(PASSWORD) {
+            start.config.require_strong(name, &secret)?;
+        }
         Ok(Some(secret))
     };
-    variables.settings(&secret)
+    let settings = variables.settings(&secret)?;
+    let is_open = |provider: &ProviderSettings| match &provider.connector {
+        ConnectorSettings::Providus(settings) => settings.xpress.url.scheme() != "https",
+        ConnectorSettings::Sandbox(_) | ConnectorSettings::Cards(_) => false,
+    };
+    ensure!(
+        start.config.environment == Environment::Development || !settings.iter().any(is_open),
+        "the `url` of a provider that pays to bank accounts must be https outside development: \
+         people's data goes there"
+    );
+    Ok(settings)
 }
 
 impl Variables {
@@ -161,7 +185,9 @@ impl Variables {
         let give_up_ms = give_up_ms.unwrap_or(900_000);
         ensure!(give_up_ms >= 1000, "it is given up in less than a second");
         let terms = Terms {
-            lookup_window: Duration::from_millis(lookup_window_ms.unwrap_or(60_000)),
+            lookup_window: Duration::from_millis(
+                lookup_window_ms.unwrap_or(entry.kind.lookup_window_ms()),
+            ),
             give_up_after: Duration::from_millis(give_up_ms),
         };
         let url = match (&entry.url, &self.sandbox_url) {
@@ -174,20 +200,59 @@ impl Variables {
             matches!(url.scheme(), "http" | "https") && url.has_host(),
             "its `url` is not an address of http or https"
         );
-        let connector = match entry.kind {
-            Kind::Sandbox => SandboxSettings {
-                url,
+        let deadline_ms = deadline_ms.unwrap_or(entry.kind.deadline_ms());
+        let deadline = Duration::from_millis(deadline_ms);
+        ensure!(
+            entry.email.is_none() || matches!(entry.kind, Kind::Providus),
+            "`email` means nothing to a provider of this kind"
+        );
+        let access = |secrets| -> anyhow::Result<Access> {
+            Ok(Access {
+                url: url.clone(),
                 api_key: required(&entry.name, "API_KEY", secrets)?,
                 callback_secret: required(&entry.name, "CALLBACK_SECRET", secrets)?,
-                deadline: Duration::from_millis(deadline_ms.unwrap_or(5_000)),
+                deadline,
                 terms,
-            },
+            })
+        };
+        let connector = match entry.kind {
+            Kind::Sandbox => ConnectorSettings::Sandbox(access(secrets)?),
+            Kind::Cards => ConnectorSettings::Cards(access(secrets)?),
+            Kind::Providus => ConnectorSettings::Providus(ProvidusSettings {
+                xpress: XpressSettings {
+                    email: entry.email.clone().context("its `email` is missing")?,
+                    password: required(&entry.name, PASSWORD, secrets)?,
+                    url: url.clone(),
+                    deadline,
+                },
+                terms,
+            }),
         };
         Ok(ProviderSettings {
             name,
             connector,
             guard: entry.guard()?,
         })
+    }
+}
+
+impl Kind {
+    /// How long a provider may take to act, unless the entry says it. One that cannot be
+    /// asked what it did is waited for: an answer that is missed never comes again.
+    fn deadline_ms(self) -> u64 {
+        match self {
+            Self::Sandbox | Self::Cards => 5_000,
+            Self::Providus => 20_000,
+        }
+    }
+
+    /// How long a provider may still come to know what it was asked, unless the entry
+    /// says it. Of one that documents nothing, this is many times what it takes.
+    fn lookup_window_ms(self) -> u64 {
+        match self {
+            Self::Sandbox | Self::Cards => 60_000,
+            Self::Providus => 3_600_000,
+        }
     }
 }
 
@@ -201,6 +266,7 @@ impl Entry {
             deadline_ms: None,
             lookup_window_ms: None,
             give_up_ms: None,
+            email: None,
             retry: RetryPolicy::default(),
             breaker: BreakerEntry::default(),
             bulkhead: BulkheadEntry::default(),
@@ -219,13 +285,22 @@ impl Entry {
     }
 
     fn offer(&self) -> anyhow::Result<Offer> {
-        let mut offer = Offer::default();
+        let mut offer = match self.kind {
+            Kind::Sandbox => Offer::default(),
+            Kind::Cards => Offer::of_cards(),
+            Kind::Providus => Offer::of_bank_payouts(naira()),
+        };
         if let Some(directions) = &self.directions {
             let direction = |entry: &DirectionEntry| match entry {
                 DirectionEntry::Charge => Direction::Charge,
                 DirectionEntry::Payout => Direction::Payout,
             };
-            offer.directions = directions.iter().map(direction).collect();
+            let wanted: Vec<_> = directions.iter().map(direction).collect();
+            ensure!(
+                wanted.iter().all(|one| offer.directions.contains(one)),
+                "`directions` has one in which a provider of this kind moves no money"
+            );
+            offer.directions = wanted;
         }
         if let Some(currencies) = &self.currencies {
             ensure!(!currencies.is_empty(), "`currencies` is empty");
@@ -234,7 +309,12 @@ impl Entry {
                 let tariff = entry.tariff().context(format!("the currency {code}"))?;
                 Ok((currency, tariff))
             });
-            offer.currencies = Currencies::Only(tariffs.collect::<anyhow::Result<_>>()?);
+            let wanted: BTreeMap<_, _> = tariffs.collect::<anyhow::Result<_>>()?;
+            ensure!(
+                wanted.keys().all(|currency| offer.takes(*currency)),
+                "`currencies` has one that a provider of this kind does not move"
+            );
+            offer.currencies = Currencies::Only(wanted);
         }
         Ok(offer)
     }

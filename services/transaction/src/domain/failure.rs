@@ -32,6 +32,14 @@ pub enum RefusalReason {
     DailyLimitExceeded,
     /// The wallet may not spend so much in a month.
     MonthlyLimitExceeded,
+    /// No such bonus campaign.
+    BonusCampaignNotFound,
+    /// The bonus campaign has not begun, is over or was ended.
+    BonusCampaignNotActive,
+    /// The user would be granted more of the campaign than one may.
+    BonusCapExceeded,
+    /// The campaign's budget has not so much left.
+    BonusBudgetExhausted,
 }
 
 /// A refusal of the ledger.
@@ -114,7 +122,7 @@ impl Side {
 }
 
 impl RefusalReason {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 13] = [
         Self::WalletNotFound,
         Self::InsufficientFunds,
         Self::CurrencyMismatch,
@@ -124,6 +132,10 @@ impl RefusalReason {
         Self::SingleLimitExceeded,
         Self::DailyLimitExceeded,
         Self::MonthlyLimitExceeded,
+        Self::BonusCampaignNotFound,
+        Self::BonusCampaignNotActive,
+        Self::BonusCapExceeded,
+        Self::BonusBudgetExhausted,
     ];
 
     /// The name in the contract's `ErrorReason`, without its prefix.
@@ -138,6 +150,10 @@ impl RefusalReason {
             Self::SingleLimitExceeded => "SINGLE_LIMIT_EXCEEDED",
             Self::DailyLimitExceeded => "DAILY_LIMIT_EXCEEDED",
             Self::MonthlyLimitExceeded => "MONTHLY_LIMIT_EXCEEDED",
+            Self::BonusCampaignNotFound => "BONUS_CAMPAIGN_NOT_FOUND",
+            Self::BonusCampaignNotActive => "BONUS_CAMPAIGN_NOT_ACTIVE",
+            Self::BonusCapExceeded => "BONUS_CAP_EXCEEDED",
+            Self::BonusBudgetExhausted => "BONUS_BUDGET_EXHAUSTED",
         }
     }
 }
@@ -145,17 +161,26 @@ impl RefusalReason {
 impl Refusal {
     /// The failure that the refusal makes of a transaction.
     pub fn failure(self) -> Failure {
-        let subject = self.side.subject();
-        let predicate = match self.reason {
-            RefusalReason::WalletNotFound => "does not exist",
-            RefusalReason::InsufficientFunds => "has not enough available money",
-            RefusalReason::CurrencyMismatch => "has another currency than the amount",
-            RefusalReason::WalletFrozen => "is frozen",
-            RefusalReason::WalletClosed => "is closed",
-            RefusalReason::BalanceOverflow => "cannot hold so much money",
-            RefusalReason::SingleLimitExceeded => "may not spend so much at once",
-            RefusalReason::DailyLimitExceeded => "may not spend so much in a day",
-            RefusalReason::MonthlyLimitExceeded => "may not spend so much in a month",
+        let of_side = self.side.subject();
+        let (subject, predicate) = match self.reason {
+            RefusalReason::WalletNotFound => (of_side, "does not exist"),
+            RefusalReason::InsufficientFunds => (of_side, "has not enough available money"),
+            RefusalReason::CurrencyMismatch => (of_side, "has another currency than the amount"),
+            RefusalReason::WalletFrozen => (of_side, "is frozen"),
+            RefusalReason::WalletClosed => (of_side, "is closed"),
+            RefusalReason::BalanceOverflow => (of_side, "cannot hold so much money"),
+            RefusalReason::SingleLimitExceeded => (of_side, "may not spend so much at once"),
+            RefusalReason::DailyLimitExceeded => (of_side, "may not spend so much in a day"),
+            RefusalReason::MonthlyLimitExceeded => (of_side, "may not spend so much in a month"),
+            RefusalReason::BonusCampaignNotFound => ("the bonus campaign", "does not exist"),
+            RefusalReason::BonusCampaignNotActive => ("the bonus campaign", "grants nothing now"),
+            RefusalReason::BonusCapExceeded => (
+                "the user",
+                "may not be granted so much of the bonus campaign",
+            ),
+            RefusalReason::BonusBudgetExhausted => {
+                ("the bonus campaign", "has not so much of its budget left")
+            }
         };
         Failure {
             reason: FailureReason::Refused(self.reason),

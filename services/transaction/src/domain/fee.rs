@@ -98,6 +98,9 @@ pub enum FeeRuleInvalid {
     /// Refunds are free.
     #[error("a refund has no fee")]
     Refund,
+    /// What operators move costs nothing.
+    #[error("what operators move has no fee")]
+    BackOffice,
     /// Who pays a deposit in has no wallet to take a fee from.
     #[error("the fee of a deposit is borne by the recipient")]
     DepositSender,
@@ -119,7 +122,7 @@ impl FeeRuleInvalid {
     /// The field of the request.
     pub fn field(self) -> &'static str {
         match self {
-            Self::Refund => "type",
+            Self::Refund | Self::BackOffice => "type",
             Self::DepositSender | Self::WithdrawalRecipient => "payer",
             Self::RangeEmpty => "to_amount_minor",
             Self::BoundsCrossed => "max_fee_minor",
@@ -133,6 +136,9 @@ impl FeeRule {
     pub fn validate(&self) -> Result<(), FeeRuleInvalid> {
         match (self.kind, self.payer) {
             (MovementKind::Refund, _) => return Err(FeeRuleInvalid::Refund),
+            (MovementKind::Adjustment | MovementKind::BonusGrant, _) => {
+                return Err(FeeRuleInvalid::BackOffice);
+            }
             (MovementKind::Deposit, FeePayer::Sender) => return Err(FeeRuleInvalid::DepositSender),
             (MovementKind::Withdrawal, FeePayer::Recipient) => {
                 return Err(FeeRuleInvalid::WithdrawalRecipient);

@@ -70,13 +70,13 @@ impl Limited {
     }
 
     /// What a movement counts as, and the user's own wallet in it; `None` for
-    /// refunds.
+    /// refunds and for what operators move.
     pub fn of(movement: &Movement) -> Option<(Self, WalletId)> {
         match movement {
             Movement::Transfer { from, .. } => Some((Self::Transfer, *from)),
             Movement::Deposit { to, .. } => Some((Self::Deposit, *to)),
             Movement::Withdrawal { from, .. } => Some((Self::Withdrawal, *from)),
-            Movement::Refund(_) => None,
+            Movement::Refund(_) | Movement::Adjustment(_) | Movement::BonusGrant { .. } => None,
         }
     }
 }

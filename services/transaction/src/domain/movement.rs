@@ -3,8 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bursar_aip::id::{TransactionId, UserId, WalletId};
+use bursar_aip::id::{CampaignId, PayoutAccountId, TransactionId, UserId, WalletId};
 use thiserror::Error;
+
+use super::{Adjustment, AdjustmentDirection};
 
 /// The longest name of a payment provider, in characters.
 const PROVIDER_NAME_MAX: usize = 32;
@@ -32,9 +34,20 @@ pub enum Movement {
         from: WalletId,
         /// The provider that pays the money out.
         provider: ProviderName,
+        /// The payer's bank account that is paid to, where the provider needs one.
+        payout_account: Option<PayoutAccountId>,
     },
     /// Money of an earlier transaction, given back.
     Refund(Refund),
+    /// Money that an operator gives a wallet or takes from it.
+    Adjustment(Adjustment),
+    /// Bonus money out of a campaign's budget.
+    BonusGrant {
+        /// The campaign.
+        campaign: CampaignId,
+        /// The wallet that gets it.
+        to: WalletId,
+    },
 }
 
 /// Money of a completed transfer or deposit on its way back.
@@ -68,7 +81,7 @@ pub enum Back {
 /// The way of the money, which is what the state machine goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// From wallet to wallet: one posting.
+    /// Within the ledger: one posting.
     Between,
     /// From a provider into a wallet: the provider first.
     In,
@@ -87,6 +100,10 @@ pub enum MovementKind {
     Withdrawal,
     /// See [`Movement::Refund`].
     Refund,
+    /// See [`Movement::Adjustment`].
+    Adjustment,
+    /// See [`Movement::BonusGrant`].
+    BonusGrant,
 }
 
 impl Movement {
@@ -97,13 +114,15 @@ impl Movement {
             Self::Deposit { .. } => MovementKind::Deposit,
             Self::Withdrawal { .. } => MovementKind::Withdrawal,
             Self::Refund(_) => MovementKind::Refund,
+            Self::Adjustment(_) => MovementKind::Adjustment,
+            Self::BonusGrant { .. } => MovementKind::BonusGrant,
         }
     }
 
     /// The way of the money.
     pub fn flow(&self) -> Flow {
         match self {
-            Self::Transfer { .. } => Flow::Between,
+            Self::Transfer { .. } | Self::Adjustment(_) | Self::BonusGrant { .. } => Flow::Between,
             Self::Deposit { .. } => Flow::In,
             Self::Withdrawal { .. } => Flow::Out,
             Self::Refund(refund) => match refund.back {
@@ -117,7 +136,50 @@ impl Movement {
     pub fn refund(&self) -> Option<&Refund> {
         match self {
             Self::Refund(refund) => Some(refund),
-            Self::Transfer { .. } | Self::Deposit { .. } | Self::Withdrawal { .. } => None,
+            Self::Transfer { .. }
+            | Self::Deposit { .. }
+            | Self::Withdrawal { .. }
+            | Self::Adjustment(_)
+            | Self::BonusGrant { .. } => None,
+        }
+    }
+
+    /// The adjustment, if it is one.
+    pub fn adjustment(&self) -> Option<&Adjustment> {
+        match self {
+            Self::Adjustment(adjustment) => Some(adjustment),
+            Self::Transfer { .. }
+            | Self::Deposit { .. }
+            | Self::Withdrawal { .. }
+            | Self::Refund(_)
+            | Self::BonusGrant { .. } => None,
+        }
+    }
+
+    /// The campaign of a bonus grant.
+    pub fn campaign(&self) -> Option<CampaignId> {
+        match self {
+            Self::BonusGrant { campaign, .. } => Some(*campaign),
+            Self::Transfer { .. }
+            | Self::Deposit { .. }
+            | Self::Withdrawal { .. }
+            | Self::Refund(_)
+            | Self::Adjustment(_) => None,
+        }
+    }
+
+    /// The user whose wallet somebody else takes the money from.
+    pub fn payer(&self) -> Option<UserId> {
+        match self {
+            Self::Refund(refund) => Some(refund.payer),
+            Self::Adjustment(adjustment) => match adjustment.direction {
+                AdjustmentDirection::Debit { owner } => Some(owner),
+                AdjustmentDirection::Credit => None,
+            },
+            Self::Transfer { .. }
+            | Self::Deposit { .. }
+            | Self::Withdrawal { .. }
+            | Self::BonusGrant { .. } => None,
         }
     }
 
@@ -126,14 +188,24 @@ impl Movement {
         match self {
             Self::Transfer { from, .. } | Self::Withdrawal { from, .. } => Some(*from),
             Self::Refund(refund) => Some(refund.from),
-            Self::Deposit { .. } => None,
+            Self::Adjustment(adjustment) => match adjustment.direction {
+                AdjustmentDirection::Debit { .. } => Some(adjustment.wallet),
+                AdjustmentDirection::Credit => None,
+            },
+            Self::Deposit { .. } | Self::BonusGrant { .. } => None,
         }
     }
 
     /// The wallet the money reaches.
     pub fn to_wallet(&self) -> Option<WalletId> {
         match self {
-            Self::Transfer { to, .. } | Self::Deposit { to, .. } => Some(*to),
+            Self::Transfer { to, .. } | Self::Deposit { to, .. } | Self::BonusGrant { to, .. } => {
+                Some(*to)
+            }
+            Self::Adjustment(adjustment) => match adjustment.direction {
+                AdjustmentDirection::Credit => Some(adjustment.wallet),
+                AdjustmentDirection::Debit { .. } => None,
+            },
             Self::Withdrawal { .. } => None,
             Self::Refund(refund) => match refund.back {
                 Back::Wallet(to) => Some(to),
@@ -142,10 +214,18 @@ impl Movement {
         }
     }
 
+    /// The bank account that is paid to.
+    pub fn payout_account(&self) -> Option<PayoutAccountId> {
+        match self {
+            Self::Withdrawal { payout_account, .. } => *payout_account,
+            _ => None,
+        }
+    }
+
     /// The payment provider that takes part.
     pub fn provider(&self) -> Option<&ProviderName> {
         match self {
-            Self::Transfer { .. } => None,
+            Self::Transfer { .. } | Self::Adjustment(_) | Self::BonusGrant { .. } => None,
             Self::Deposit { provider, .. } | Self::Withdrawal { provider, .. } => Some(provider),
             Self::Refund(refund) => match &refund.back {
                 Back::Wallet(_) => None,
@@ -157,12 +237,23 @@ impl Movement {
 
 impl MovementKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::Transfer,
         Self::Deposit,
         Self::Withdrawal,
         Self::Refund,
+        Self::Adjustment,
+        Self::BonusGrant,
     ];
+
+    /// Whether it may cost a fee: what customers ask for, and not what is given back or
+    /// what operators move.
+    pub fn has_fees(self) -> bool {
+        match self {
+            Self::Transfer | Self::Deposit | Self::Withdrawal => true,
+            Self::Refund | Self::Adjustment | Self::BonusGrant => false,
+        }
+    }
 
     /// The name in the database, in metrics and in logs.
     pub fn name(self) -> &'static str {
@@ -171,6 +262,8 @@ impl MovementKind {
             Self::Deposit => "deposit",
             Self::Withdrawal => "withdrawal",
             Self::Refund => "refund",
+            Self::Adjustment => "adjustment",
+            Self::BonusGrant => "bonus_grant",
         }
     }
 

@@ -1,11 +1,11 @@
 //! What the ledger is asked to post. Every posting of a transaction has an id
 //! that is the same for every attempt, so that repeating it has no effect.
 
-use bursar_aip::id::{HoldId, TransactionId, UserId, WalletId};
+use bursar_aip::id::{CampaignId, GrantId, HoldId, TransactionId, UserId, WalletId};
 use bursar_money::Currency;
 use uuid::Uuid;
 
-use super::{Back, Movement, ProviderName, Transaction};
+use super::{AdjustmentDirection, Back, Movement, ProviderName, Transaction};
 
 /// What a posting is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,10 @@ pub enum PostingKind {
     Deposit,
     /// A refund's money moves from wallet to wallet.
     GiveBack,
+    /// An operator gives a wallet money or takes some from it.
+    Adjustment,
+    /// A wallet gets bonus money.
+    BonusGrant,
     /// What goes to a provider is set aside.
     Place,
     /// What was set aside is gone.
@@ -35,6 +39,8 @@ pub enum Bucket {
     Available,
     /// Money that is set aside.
     Held,
+    /// Bonus money.
+    Bonus,
 }
 
 /// Whose money changes.
@@ -55,8 +61,10 @@ pub enum Account {
     Fees,
     /// What the platform has taken or given of a currency in exchange for another.
     Liquidity,
-    /// The platform's wallet for money without a place; used by bars only,
-    /// which leave it as it was.
+    /// What a bonus campaign may still grant.
+    Budget(CampaignId),
+    /// The platform's wallet for money without a place: the other side of adjustments.
+    /// Bars use it too, and leave it as it was.
     Suspense,
 }
 
@@ -107,11 +115,13 @@ pub struct Posting {
     pub legs: Vec<Leg>,
     /// The hold it opens or ends.
     pub hold: Option<Hold>,
+    /// The grant of bonus money it makes.
+    pub grant: Option<GrantId>,
 }
 
 impl Transaction {
-    /// The posting that a PENDING transaction needs first: the transfer itself
-    /// or the hold of what goes to a provider. A deposit asks its provider first,
+    /// The posting that a PENDING transaction needs first: the whole movement where it
+    /// stays within the ledger, or the hold of what goes to a provider. A deposit asks its provider first,
     /// and so does a refund of which the wallet pays nothing.
     pub(super) fn opening_posting(&self) -> Option<Posting> {
         match &self.movement {
@@ -132,6 +142,23 @@ impl Transaction {
                 )),
                 Back::Provider { .. } => self.place(refund.from, refund.payer),
             },
+            Movement::Adjustment(adjustment) => {
+                let (wallet, platform) = (adjustment.wallet, suspense());
+                let (payer, payee) = match adjustment.direction {
+                    AdjustmentDirection::Credit => (platform, any(wallet, Bucket::Available)),
+                    AdjustmentDirection::Debit { owner } => (owned(wallet, owner), platform),
+                };
+                Some(self.posting(self.id.uuid(), PostingKind::Adjustment, payer, payee))
+            }
+            Movement::BonusGrant { campaign, to } => Some(Posting {
+                grant: Some(self.grant_id()),
+                ..self.posting(
+                    self.id.uuid(),
+                    PostingKind::BonusGrant,
+                    (Account::Budget(*campaign), Bucket::Available),
+                    any(*to, Bucket::Bonus),
+                )
+            }),
         }
     }
 
@@ -155,14 +182,16 @@ impl Transaction {
     /// The posting that finishes what the provider has done.
     pub(super) fn settlement_posting(&self) -> Option<Posting> {
         match &self.movement {
-            Movement::Transfer { .. } => None,
+            Movement::Transfer { .. } | Movement::Adjustment(_) | Movement::BonusGrant { .. } => {
+                None
+            }
             Movement::Deposit { to, provider } => Some(self.posting(
                 self.derived_id("credit"),
                 PostingKind::Deposit,
                 settlement(provider),
                 any(*to, Bucket::Available),
             )),
-            Movement::Withdrawal { from, provider } => Some(self.pay_out(*from, provider)),
+            Movement::Withdrawal { from, provider, .. } => Some(self.pay_out(*from, provider)),
             Movement::Refund(refund) => match &refund.back {
                 Back::Wallet(_) => None,
                 Back::Provider { provider, .. } => Some(self.pay_out(refund.from, provider)),
@@ -221,11 +250,11 @@ impl Transaction {
     /// The posting that takes the id of the opening posting and moves nothing.
     pub(super) fn barring_posting(&self) -> Option<Posting> {
         let barred = self.opening_posting()?;
-        let suspense = || (Account::Suspense, Bucket::Available);
         Some(Posting {
             kind: PostingKind::Bar,
             legs: vec![self.leg(suspense(), 1), self.leg(suspense(), -1)],
             hold: None,
+            grant: None,
             ..barred
         })
     }
@@ -289,6 +318,7 @@ impl Transaction {
             transaction: self.id,
             legs: Vec::new(),
             hold: None,
+            grant: None,
         }
     }
 }
@@ -312,6 +342,10 @@ fn owned(id: WalletId, owner: UserId) -> (Account, Bucket) {
 fn any(id: WalletId, bucket: Bucket) -> (Account, Bucket) {
     let required_owner = None;
     (Account::Wallet { id, required_owner }, bucket)
+}
+
+fn suspense() -> (Account, Bucket) {
+    (Account::Suspense, Bucket::Available)
 }
 
 fn settlement(provider: &ProviderName) -> (Account, Bucket) {

@@ -131,7 +131,10 @@ impl Quote {
         }
         let (from_field, to_field) = match self.kind {
             MovementKind::Transfer | MovementKind::Refund => ("from_wallet_id", "to_wallet_id"),
-            MovementKind::Deposit | MovementKind::Withdrawal => ("wallet_id", "wallet_id"),
+            MovementKind::Deposit
+            | MovementKind::Withdrawal
+            | MovementKind::Adjustment
+            | MovementKind::BonusGrant => ("wallet_id", "wallet_id"),
         };
         if self.from.is_some() && movement.from_wallet() != self.from {
             return differs(from_field);

@@ -99,7 +99,7 @@ pub fn plan(
     if let Asker::User(user) = asker
         && original.initiator != user
         && original.beneficiary != Some(user)
-        && original.movement.refund().map(|refund| refund.payer) != Some(user)
+        && original.movement.payer() != Some(user)
     {
         return Err(RefundError::NotFound);
     }
@@ -116,7 +116,10 @@ pub fn plan(
             };
             (*to, back)
         }
-        Movement::Withdrawal { .. } | Movement::Refund(_) => {
+        Movement::Withdrawal { .. }
+        | Movement::Refund(_)
+        | Movement::Adjustment(_)
+        | Movement::BonusGrant { .. } => {
             return Err(RefundError::NotRefundable);
         }
     };
@@ -195,7 +198,11 @@ impl Transaction {
             | RefusalReason::BalanceOverflow
             | RefusalReason::SingleLimitExceeded
             | RefusalReason::DailyLimitExceeded
-            | RefusalReason::MonthlyLimitExceeded => None,
+            | RefusalReason::MonthlyLimitExceeded
+            | RefusalReason::BonusCampaignNotFound
+            | RefusalReason::BonusCampaignNotActive
+            | RefusalReason::BonusCapExceeded
+            | RefusalReason::BonusBudgetExhausted => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The aggregate: a transaction as the fold of its events.
 
-use bursar_aip::id::{HoldId, TransactionId, UserId};
+use bursar_aip::id::{GrantId, HoldId, TransactionId, UserId};
 use bursar_money::PositiveMoney;
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -308,6 +308,26 @@ impl Transaction {
         }
     }
 
+    /// Since when it is expected to be done: since a person approved it, if one had to.
+    pub fn expected_since(&self) -> OffsetDateTime {
+        self.approved_at.unwrap_or(self.created_at)
+    }
+
+    /// Whether a provider may still have to be asked to act, so that what it is asked
+    /// with is still needed. It is asked at most once in a way that may reach it.
+    pub fn may_be_asked(&self) -> bool {
+        match self.state {
+            State::Pending | State::Held => true,
+            State::Processing => !self.is_accepted(),
+            State::ManualReview => self.is_screened(),
+            State::Unknown
+            | State::Settling
+            | State::Releasing
+            | State::Completed
+            | State::Failed => false,
+        }
+    }
+
     /// Whether the provider has said that it has the request.
     pub fn is_accepted(&self) -> bool {
         self.provider_reference.is_some()
@@ -347,6 +367,11 @@ impl Transaction {
     /// The id of the hold of what goes to a provider: the same for every attempt to place it.
     pub fn hold_id(&self) -> HoldId {
         HoldId::from_uuid(self.derived_id("hold"))
+    }
+
+    /// The id of the grant of bonus money that a bonus grant makes.
+    pub fn grant_id(&self) -> GrantId {
+        GrantId::from_uuid(self.derived_id("grant"))
     }
 
     /// An id that is this transaction's and this name's for ever (UUIDv5).

@@ -3,7 +3,7 @@
 mod calls;
 mod words;
 
-use bursar_aip::id::{BreakId, BulkTransferId, SettlementFileId, TransactionId};
+use bursar_aip::id::{BreakId, BulkTransferId, ScheduleId, SettlementFileId, TransactionId};
 use bursar_contracts::transaction::v1::{
     ExplainedBreak, ExplainedCallback, ExplainedCheck, ExplainedEvent, ExplainedHold,
     ExplainedPosting, ExplainedRefund, ExplainedRequest, ExplainedSettlement, ExplainedStep,
@@ -41,6 +41,8 @@ pub(crate) struct Logged {
 pub(crate) struct Material {
     pub(crate) stored: Stored,
     pub(crate) bulk: Option<BulkTransferId>,
+    /// The schedule that made it, with the number of its run.
+    pub(crate) run: Option<(ScheduleId, i32)>,
     pub(crate) log: Vec<Logged>,
     pub(crate) key: Option<KeyRow>,
     pub(crate) callbacks: Vec<CallbackRow>,
@@ -102,6 +104,8 @@ impl Material {
         Explanation {
             transaction: Some(contract::transaction(&self.stored)),
             bulk_transfer_id: contract::text(self.bulk),
+            schedule_id: contract::text(self.run.map(|(schedule, _)| schedule)),
+            schedule_run_number: self.run.map_or(0, |(_, number)| number),
             steps: steps.into_iter().map(|placed| placed.step).collect(),
             missing_parts: self.missing,
             next_check: self

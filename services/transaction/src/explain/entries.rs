@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use bursar_aip::id::WalletId;
 use bursar_auth::Caller;
-use bursar_contracts::transaction::v1::{ExplainedEntry, ExplainedPosting};
+use bursar_contracts::transaction::v1::{ExplainedEntry, ExplainedPosting, Fee};
 use bursar_contracts::wallet::v1::wallet_service_client::WalletServiceClient;
 use bursar_contracts::wallet::v1::{Entry, EntryOrder, ListEntriesRequest, PostingKind};
+use bursar_server::crash_point;
 use bursar_status::correlation;
 use secrecy::ExposeSecret;
 use time::{Duration, OffsetDateTime};
@@ -18,7 +19,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
 use super::chain::Logged;
-use crate::contract::{time, timestamp};
+use crate::contract::{fee, time, timestamp};
 use crate::domain::{Event, Transaction};
 
 /// How long a connection attempt may take.
@@ -89,7 +90,11 @@ impl Entries {
                 Err(not_told) => cause = Some(not_told),
             }
         }
-        (postings(found), cause)
+        let mut postings = postings(found);
+        for (_, posting) in &mut postings {
+            posting.fee = fee_leg(transaction, posting.kind());
+        }
+        (postings, cause)
     }
 
     /// The transaction's entries of one wallet at one moment; none when the wallet
@@ -116,7 +121,10 @@ impl Entries {
                 ..ListEntriesRequest::default()
             });
             prepare(&mut request, caller, deadline)?;
-            let page = match self.client.clone().list_entries(request).await {
+            crash_point!("explain.before_entries");
+            let listed = self.client.clone().list_entries(request).await;
+            crash_point!("explain.after_entries");
+            let page = match listed {
                 Ok(response) => response.into_inner(),
                 Err(status) if status.code() == Code::NotFound => return Ok(Vec::new()),
                 Err(status) => return Err(status.into()),
@@ -208,6 +216,18 @@ fn moments(transaction: &Transaction, log: &[Logged]) -> Vec<Moment> {
     moments
 }
 
+/// What of a posting of this kind went to the platform's wallet for fees, which only
+/// operators of the ledger can look into. A fee is taken by the posting that moves the
+/// money, and by no other.
+fn fee_leg(transaction: &Transaction, kind: PostingKind) -> Option<Fee> {
+    let moves_money = matches!(
+        kind,
+        PostingKind::Transfer | PostingKind::Deposit | PostingKind::HoldCapture
+    );
+    let fee = fee(&transaction.price, transaction.amount).filter(|_| moves_money);
+    fee.filter(|fee| fee.amount_minor > 0)
+}
+
 /// Entries as postings, in the order in which the ledger recorded them.
 fn postings(mut entries: Vec<(WalletId, Entry)>) -> Postings {
     let recorded = |entry: &Entry| entry.recorded_at.as_ref().and_then(time);
@@ -243,6 +263,7 @@ fn postings(mut entries: Vec<(WalletId, Entry)>) -> Postings {
                         posting_id: entry.posting_id,
                         kind: entry.kind,
                         entries: vec![told],
+                        fee: None,
                     },
                 ));
             }

@@ -120,7 +120,10 @@ impl History {
                 add(&mut self.small_transfers_last_hour, is_small.into());
                 add(&mut self.small_transfers_last_day, is_small.into());
             }
-            MovementKind::Deposit | MovementKind::Refund => {}
+            MovementKind::Deposit
+            | MovementKind::Refund
+            | MovementKind::Adjustment
+            | MovementKind::BonusGrant => {}
         }
         self.first_of_last_day.get_or_insert(earlier.at);
         self.last_of_last_day = Some(earlier.at);

@@ -53,7 +53,9 @@ impl Subject {
         let payee = match movement {
             Movement::Transfer { to, .. } => Some(*to),
             Movement::Deposit { .. } | Movement::Withdrawal { .. } => None,
-            Movement::Refund(_) => return None,
+            Movement::Refund(_) | Movement::Adjustment(_) | Movement::BonusGrant { .. } => {
+                return None;
+            }
         };
         Some(Self {
             tenant: tenant.clone(),

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bursar_server::crash_point;
 use bursar_status::correlation::{self, CorrelationId};
 use metrics::gauge;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +52,7 @@ impl DueWork for Bulks {
 
     async fn claim(&self, limit: i64) -> Result<Vec<Lease>, sqlx::Error> {
         let mut conn = self.engine.pool.acquire().await?;
+        crash_point!("bulk.before_claim");
         bulk_checks::take_due(&mut conn, self.engine.holder, LEASE_TIME, limit).await
     }
 
@@ -69,6 +71,7 @@ impl DueWork for Bulks {
 /// Moves one bulk transfer on, under the correlation id of its first request.
 #[tracing::instrument(name = "recovery.recover_bulk", skip_all)]
 async fn recover(engine: Engine, lease: Lease, stop: CancellationToken) {
+    crash_point!("bulk.after_claim");
     let id = lease.bulk;
     let correlation = lease
         .correlation
@@ -90,6 +93,8 @@ async fn resume(engine: &Engine, lease: Lease, stop: CancellationToken) -> Resul
     let run = engine
         .load_bulk(lease, ACTOR.to_owned(), None, deadline, stop)
         .await?;
+    crash_point!("bulk.before_resume");
     let ended = engine.advance_bulk(run).await?;
+    crash_point!("bulk.after_resume");
     Ok(ended.bulk.is_over())
 }

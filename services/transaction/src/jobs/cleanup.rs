@@ -44,14 +44,18 @@ async fn turn(pool: &PgPool, shutdown: &CancellationToken) -> Result<(), sqlx::E
     for _ in 0..MAX_BATCHES {
         let mut conn = pool.acquire().await?;
         let before = (now() - USAGE_KEPT).date();
+        crash_point!("cleanup.before_usage_delete");
         let deleted = limits::delete_old(&mut conn, before, BATCH).await?;
+        crash_point!("cleanup.after_usage_delete");
         if is_last(deleted) || shutdown.is_cancelled() {
             break;
         }
     }
     for _ in 0..MAX_BATCHES {
         let mut conn = pool.acquire().await?;
+        crash_point!("cleanup.before_quotes_delete");
         let deleted = quotes::delete_unused(&mut conn, now() - QUOTES_KEPT, BATCH).await?;
+        crash_point!("cleanup.after_quotes_delete");
         if is_last(deleted) || shutdown.is_cancelled() {
             break;
         }

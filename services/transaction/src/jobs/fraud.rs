@@ -1,20 +1,23 @@
 //! The fraud worker: keeps what the rules know of users, and tries the rules of the
 //! stage AFTER, both by the events of transactions that are COMPLETED.
 //!
-//! An event's effects are one database transaction with the inbox, so an event that is
-//! delivered again has none. The worker is late by as much as the events are; what
+//! Events that come together take effect together. Their effects are one database
+//! transaction with the inbox, so an event that is delivered again has none. The worker is late by as much as the events are; what
 //! must not be late is read by the screening itself. A platform that has history
 //! before its first worker gets it by publishing those events again.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use bursar_aip::id::TransactionId;
 use bursar_events::consumer::{Consumer, Kinds};
 use bursar_events::{HandlerError, Received};
-use bursar_server::{Job, Start, now};
+use bursar_server::{Job, Start, crash_point, now};
+use bursar_status::correlation::{self, CorrelationId};
 use futures::FutureExt;
 use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::domain::MovementKind;
 use crate::fraud::screener::Screener;
@@ -50,10 +53,10 @@ pub(crate) fn worker(start: &Start, screener: Screener) -> anyhow::Result<Option
     let (pool, redis, shutdown) = (start.pool.clone(), start.redis()?, start.shutdown.clone());
     Ok(Some(Job::new("fraud", async move {
         consumer
-            .run(
+            .run_together(
                 pool,
                 redis,
-                move |conn, event| handle(screener.clone(), conn, event).boxed(),
+                move |conn, events| handle(screener.clone(), conn, events).boxed(),
                 shutdown,
             )
             .await;
@@ -61,53 +64,97 @@ pub(crate) fn worker(start: &Start, screener: Screener) -> anyhow::Result<Option
     })))
 }
 
-/// Takes in that a transaction is COMPLETED, in the transaction of the inbox.
-#[tracing::instrument(name = "job.fraud", skip_all)]
+/// A transaction that is COMPLETED, and the event that tells of it.
+struct Completed<'a> {
+    event: &'a Received,
+    stored: Stored,
+    subject: Subject,
+}
+
+/// Takes in that transactions are COMPLETED, in the transaction of the inbox. Those of
+/// one user come one after the other: what the rules know counts the one before.
+#[tracing::instrument(name = "job.fraud", skip_all, fields(events = events.len()))]
 async fn handle(
     screener: Screener,
     conn: &mut PgConnection,
-    event: &Received,
+    events: &[&Received],
 ) -> Result<(), HandlerError> {
-    let id = TransactionId::from_uuid(event.aggregate_id);
-    // The row is written with the event that tells of it.
-    let found = transactions::find(conn, id).await?;
-    let stored = found.ok_or_else(|| HandlerError::poison(format!("{id} is not there")))?;
-    let Some(subject) = Subject::of(&stored.tenant, &stored.transaction) else {
-        return Ok(());
-    };
-    look_back(&screener, conn, &subject).await?;
-    if let Some(payment) = payment(&stored, &subject)? {
-        profiles::record(conn, &[payment]).await?;
+    let mut completed = read(conn, events).await?;
+    while !completed.is_empty() {
+        let mut users = HashSet::new();
+        let (turn, later): (Vec<_>, Vec<_>) = completed
+            .into_iter()
+            .partition(|one| users.insert((one.subject.tenant.clone(), one.subject.user)));
+        look_back(&screener, conn, &turn).await?;
+        let payments: Vec<Option<Payment>> = turn.iter().map(payment).collect::<Result<_, _>>()?;
+        let payments: Vec<Payment> = payments.into_iter().flatten().collect();
+        profiles::record(conn, &payments).await?;
+        completed = later;
     }
     Ok(())
 }
 
-/// Opens a case when a rule says so. It is too late to deny.
+/// What the events are about, in their order, as far as the rules look at it.
+async fn read<'a>(
+    conn: &mut PgConnection,
+    events: &[&'a Received],
+) -> Result<Vec<Completed<'a>>, HandlerError> {
+    let ids: Vec<Uuid> = events.iter().map(|event| event.aggregate_id).collect();
+    let found = transactions::find_all(conn, &ids).await?;
+    let mut found: HashMap<Uuid, Stored> = found
+        .into_iter()
+        .map(|stored| (stored.transaction.id.uuid(), stored))
+        .collect();
+    let mut completed = Vec::with_capacity(events.len());
+    for &event in events {
+        // The row is written with the event that tells of it.
+        let stored = found.remove(&event.aggregate_id).ok_or_else(|| {
+            let id = TransactionId::from_uuid(event.aggregate_id);
+            HandlerError::poison(format!("{id} is not there"))
+        })?;
+        if let Some(subject) = Subject::of(&stored.tenant, &stored.transaction) {
+            completed.push(Completed {
+                event,
+                stored,
+                subject,
+            });
+        }
+    }
+    Ok(completed)
+}
+
+/// Opens cases where a rule says so. It is too late to deny.
 async fn look_back(
     screener: &Screener,
     conn: &mut PgConnection,
-    subject: &Subject,
+    completed: &[Completed<'_>],
 ) -> Result<(), HandlerError> {
-    let screenings = screener
-        .look_back(conn, std::slice::from_ref(subject))
-        .await?;
-    let found: Vec<_> = screenings
-        .iter()
-        .map(|screening| (subject, screening))
-        .collect();
+    let subjects: Vec<Subject> = completed.iter().map(|one| one.subject.clone()).collect();
+    let screenings = screener.look_back(conn, &subjects).await?;
+    let found: Vec<_> = subjects.iter().zip(&screenings).collect();
     hits::record(conn, &found).await?;
-    let suspected = screenings
-        .iter()
-        .filter(|screening| screening.verdict != Verdict::Allow);
-    let opened: Vec<Case> = suspected
-        .filter_map(|screening| Case::of(Stage::After, subject, screening, now()))
-        .collect();
-    cases::open(conn, &subject.tenant, &opened, ACTOR).await?;
+    for (one, screening) in completed.iter().zip(&screenings) {
+        if screening.verdict == Verdict::Allow {
+            continue;
+        }
+        let Some(case) = Case::of(Stage::After, &one.subject, screening, now()) else {
+            continue;
+        };
+        // The case belongs to the request that the transaction belongs to.
+        let correlation = CorrelationId::parse(&one.event.correlation_id);
+        let correlation = correlation.unwrap_or_else(CorrelationId::generate);
+        let cases = [case];
+        let opening = cases::open(conn, &one.subject.tenant, &cases, ACTOR);
+        correlation::scope(correlation, opening).await?;
+    }
     Ok(())
 }
 
 /// What the profile keeps of it; `None` for a deposit.
-fn payment(stored: &Stored, subject: &Subject) -> Result<Option<Payment>, HandlerError> {
+fn payment(completed: &Completed<'_>) -> Result<Option<Payment>, HandlerError> {
+    let Completed {
+        stored, subject, ..
+    } = completed;
     if subject.kind == MovementKind::Deposit {
         return Ok(None);
     }
@@ -136,8 +183,11 @@ pub(crate) async fn keep(pool: PgPool, shutdown: CancellationToken) -> anyhow::R
 async fn keep_once(pool: &PgPool) -> Result<(), sqlx::Error> {
     let mut conn = pool.acquire().await?;
     for _ in 0..MAX_BATCHES {
+        crash_point!("fraud.before_fold");
         let folded = hits::fold(&mut conn).await?;
+        crash_point!("fraud.after_fold");
         let deleted = profiles::delete_old(&mut conn).await?;
+        crash_point!("fraud.after_days_delete");
         if folded + deleted == 0 {
             break;
         }

@@ -4,8 +4,10 @@
 //! come and wakes it. Another reads the providers' lists of movements once a
 //! night ([`nightly`]). Both work under leases on the rows of files, on the
 //! database's clock, so that of all instances one does each piece of work, and
-//! one that stood still cannot write once another has taken over.
+//! one that stood still cannot write once another has taken over. A third loop, in
+//! every instance, shows operators what waits ([`backlog`]).
 
+pub(crate) mod backlog;
 pub(crate) mod intake;
 pub(crate) mod nightly;
 mod page;
@@ -14,6 +16,7 @@ mod run;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bursar_server::crash_point;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -64,7 +67,9 @@ pub(crate) async fn run(
 async fn turn(pool: &PgPool, shutdown: &CancellationToken) -> Result<bool, sqlx::Error> {
     let mut transaction = pool.begin().await?;
     let claimed = work::claim(&mut transaction, LEASE).await?;
+    crash_point!("matching.before_claim_commit");
     transaction.commit().await?;
+    crash_point!("matching.after_claim_commit");
     if let Some(lease) = claimed {
         match run::reconcile_file(pool, lease, shutdown).await? {
             run::Ended::Reconciled => {
@@ -84,12 +89,16 @@ async fn turn(pool: &PgPool, shutdown: &CancellationToken) -> Result<bool, sqlx:
 async fn clean_up(pool: &PgPool) -> Result<bool, sqlx::Error> {
     let mut transaction = pool.begin().await?;
     let lapsed = work::fail_lapsed(&mut transaction, LAPSED_BATCH).await?;
+    crash_point!("matching.before_lapse_commit");
     transaction.commit().await?;
+    crash_point!("matching.after_lapse_commit");
     if lapsed > 0 {
         tracing::warn!(lapsed, "settlement files were not read to their ends");
     }
     let mut transaction = pool.begin().await?;
     let has_purged = lines::purge(&mut transaction, PURGE_BATCH).await?;
+    crash_point!("matching.before_purge_commit");
     transaction.commit().await?;
+    crash_point!("matching.after_purge_commit");
     Ok(lapsed > 0 || has_purged)
 }

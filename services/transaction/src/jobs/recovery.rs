@@ -55,6 +55,7 @@ impl DueWork for Recovery {
 
     async fn claim(&self, limit: i64) -> Result<Vec<Lease>, sqlx::Error> {
         let mut conn = self.engine.pool.acquire().await?;
+        crash_point!("recovery.before_claim");
         checks::take_due(&mut conn, self.engine.holder, LEASE_TIME, limit).await
     }
 

@@ -75,6 +75,7 @@ impl DueWork for Schedules {
 
     async fn claim(&self, limit: i64) -> Result<Vec<Lease>, sqlx::Error> {
         let mut conn = self.engine.pool.acquire().await?;
+        crash_point!("schedule.before_claim");
         checks::take_due(&mut conn, self.engine.holder, LEASE_TIME, limit).await
     }
 
@@ -174,7 +175,9 @@ impl Following {
             TransactionId::generate(),
         ) {
             Turn::Attempt(run) => {
+                crash_point!("schedule.before_fence_commit");
                 database.commit().await?;
+                crash_point!("schedule.after_fence_commit");
                 return Ok(Next::Attempt(Box::new((schedule, run))));
             }
             Turn::Write(change) => {
@@ -245,7 +248,10 @@ impl Following {
 
     async fn give_back(&self, wait: Duration) -> Result<(), Error> {
         let mut conn = self.engine.pool.acquire().await?;
-        if checks::release(&mut conn, &self.lease, wait, self.got_on).await? {
+        crash_point!("schedule.before_give_back");
+        let is_ours = checks::release(&mut conn, &self.lease, wait, self.got_on).await?;
+        crash_point!("schedule.after_give_back");
+        if is_ours {
             Ok(())
         } else {
             Err(Error::Superseded)

@@ -15,6 +15,7 @@ use axum::http::HeaderMap;
 use bursar_server::now;
 use time::OffsetDateTime;
 
+use super::bank::{BankAccount, Enquired};
 use super::breaker::{Breaker, BreakerSettings, Permit, Phase, Sign};
 use super::bulkhead::{Bulkhead, BulkheadSettings};
 use super::retry::RetryPolicy;
@@ -140,6 +141,29 @@ impl Guarded {
         };
         self.call(call, |left| self.connector.look(order, left))
             .await
+    }
+
+    /// Whether it can be asked what it did.
+    pub(crate) fn tells_what_it_did(&self) -> bool {
+        self.connector.tells_what_it_did()
+    }
+
+    /// Asks it whose a bank account is, waiting no longer than `timeout`; `None` for one
+    /// that pays to none.
+    pub(crate) async fn name_of(
+        &self,
+        account: &BankAccount,
+        timeout: Duration,
+    ) -> Option<Enquired> {
+        let bank = self.connector.bank()?;
+        let call = Call {
+            operation: "name_enquiry",
+            bulkhead: &self.looking,
+            without_effect: Enquired::Unanswered,
+            timeout,
+            valid_until: None,
+        };
+        Some(self.call(call, |left| bank.name_of(account, left)).await)
     }
 
     /// Reads a callback after checking its signature.

@@ -27,6 +27,10 @@ pub(crate) struct Offer {
     pub(crate) directions: Vec<Direction>,
     /// The currencies it takes part in.
     pub(crate) currencies: Currencies,
+    /// Whether it has to be told what to charge; it is told nothing otherwise.
+    pub(crate) needs_payment_method: bool,
+    /// Whether it pays to bank accounts; it pays to none otherwise.
+    pub(crate) needs_payout_account: bool,
 }
 
 /// The currencies that a provider takes part in.
@@ -58,6 +62,10 @@ pub(crate) struct Wanted {
     pub(crate) direction: Direction,
     /// How much.
     pub(crate) amount: PositiveMoney,
+    /// Whether the caller names what is to be charged.
+    pub(crate) has_payment_method: bool,
+    /// Whether the caller names the bank account that is to be paid to.
+    pub(crate) has_payout_account: bool,
 }
 
 /// A provider as the choice sees it.
@@ -81,6 +89,18 @@ pub(crate) enum Unavailable {
     /// None moves money in that direction.
     #[error("no payment provider moves money in this direction")]
     Direction,
+    /// Those that do have to be told what to charge.
+    #[error("the payment provider charges a payment method, and none is given")]
+    PaymentMethodRequired,
+    /// Those that do charge no payment method.
+    #[error("a payment method is given, and the payment provider charges none")]
+    PaymentMethodNotTaken,
+    /// Those that do pay to bank accounts.
+    #[error("the payment provider pays to a bank account, and none is named")]
+    PayoutAccountRequired,
+    /// Those that do pay to no bank account.
+    #[error("a payout account is named, and the payment provider pays to none")]
+    PayoutAccountNotTaken,
     /// None takes part in the currency.
     #[error("no payment provider takes this currency")]
     Currency,
@@ -98,6 +118,10 @@ impl Unavailable {
         match self {
             Self::NoneConfigured => "none_configured",
             Self::Direction => "direction",
+            Self::PaymentMethodRequired => "payment_method_required",
+            Self::PaymentMethodNotTaken => "payment_method_not_taken",
+            Self::PayoutAccountRequired => "payout_account_required",
+            Self::PayoutAccountNotTaken => "payout_account_not_taken",
             Self::Currency => "currency",
             Self::Amount => "amount",
             Self::Health => "health",
@@ -111,16 +135,70 @@ impl Default for Offer {
         Self {
             directions: vec![Direction::Charge, Direction::Payout],
             currencies: Currencies::All,
+            needs_payment_method: false,
+            needs_payout_account: false,
         }
     }
 }
 
 impl Offer {
+    /// Whether the provider takes part in anything in a currency.
+    pub(crate) fn takes(&self, currency: Currency) -> bool {
+        match &self.currencies {
+            Currencies::All => true,
+            Currencies::Only(tariffs) => tariffs.contains_key(&currency),
+        }
+    }
+
+    /// What a payer to bank accounts does: it pays out in a currency, to the account
+    /// that it is told, any amount at no cost that we know of.
+    pub(crate) fn of_bank_payouts(currency: Currency) -> Self {
+        let tariff = Tariff {
+            min_minor: 1,
+            max_minor: i64::MAX,
+            cost_basis_points: 0,
+            cost_fixed_minor: 0,
+        };
+        Self {
+            directions: vec![Direction::Payout],
+            currencies: Currencies::Only(BTreeMap::from([(currency, tariff)])),
+            needs_payout_account: true,
+            ..Self::default()
+        }
+    }
+
+    /// What a card acquirer does: it takes money in, from the card that it is told.
+    pub(crate) fn of_cards() -> Self {
+        Self {
+            directions: vec![Direction::Charge],
+            needs_payment_method: true,
+            ..Self::default()
+        }
+    }
+
     /// What a movement costs us with this provider, in minor units of its
     /// currency, rounded up; or why the provider takes no part in it.
     pub(crate) fn cost(&self, wanted: &Wanted) -> Result<i128, Unavailable> {
         if !self.directions.contains(&wanted.direction) {
             return Err(Unavailable::Direction);
+        }
+        if wanted.direction == Direction::Charge
+            && self.needs_payment_method != wanted.has_payment_method
+        {
+            return Err(if self.needs_payment_method {
+                Unavailable::PaymentMethodRequired
+            } else {
+                Unavailable::PaymentMethodNotTaken
+            });
+        }
+        if wanted.direction == Direction::Payout
+            && self.needs_payout_account != wanted.has_payout_account
+        {
+            return Err(if self.needs_payout_account {
+                Unavailable::PayoutAccountRequired
+            } else {
+                Unavailable::PayoutAccountNotTaken
+            });
         }
         let tariff = match &self.currencies {
             Currencies::All => return Ok(0),

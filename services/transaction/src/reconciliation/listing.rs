@@ -105,11 +105,22 @@ pub trait MovementList: Send + Sync {
     ) -> Result<ListPage, ListFailed>;
 }
 
+/// What of the sandbox provider's books a list is about. As an account provider and as
+/// a card acquirer it may be two providers of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SandboxProduct {
+    /// Charges, payouts, and the refunds of charges.
+    Accounts,
+    /// Captures, and the refunds of captures.
+    Cards,
+}
+
 /// The list of the sandbox provider.
 pub struct SandboxList {
     client: reqwest::Client,
     address: Url,
     api_key: SecretString,
+    product: SandboxProduct,
 }
 
 #[derive(Deserialize)]
@@ -123,6 +134,8 @@ struct MovementForm {
     id: String,
     object: String,
     reference: String,
+    /// The capture that a refund gives back.
+    capture_reference: Option<String>,
     amount_minor: i64,
     currency: String,
     status: String,
@@ -134,7 +147,12 @@ struct MovementForm {
 
 impl SandboxList {
     /// A client of the provider at this address.
-    pub fn new(base: &Url, api_key: SecretString, timeout: Duration) -> anyhow::Result<Self> {
+    pub fn new(
+        base: &Url,
+        api_key: SecretString,
+        product: SandboxProduct,
+        timeout: Duration,
+    ) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder()
             .timeout(timeout)
             .redirect(reqwest::redirect::Policy::none())
@@ -146,6 +164,7 @@ impl SandboxList {
             client,
             address,
             api_key,
+            product,
         })
     }
 }
@@ -187,13 +206,23 @@ impl MovementList for SandboxList {
         let movements: Option<Vec<_>> = page
             .data
             .into_iter()
-            .filter(|movement| movement.status == "succeeded")
+            .filter(|movement| movement.status == "succeeded" && movement.product() == self.product)
             .map(listed)
             .collect();
         Ok(ListPage {
             movements: movements.ok_or(ListFailed::Malformed)?,
             next: page.next_cursor,
         })
+    }
+}
+
+impl MovementForm {
+    fn product(&self) -> SandboxProduct {
+        if self.object == "capture" || self.capture_reference.is_some() {
+            SandboxProduct::Cards
+        } else {
+            SandboxProduct::Accounts
+        }
     }
 }
 

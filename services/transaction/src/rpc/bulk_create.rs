@@ -171,7 +171,7 @@ impl Call {
             created_at: at,
             updated_at: at,
         };
-        let mut database = database::begin(&self.engine.pool).await?;
+        let mut database = database::begin(&self.engine.bulks).await?;
         let scope = self.freeze.scope();
         let resource = Some(bulk.id.uuid());
         let claim =
@@ -188,7 +188,9 @@ impl Call {
             }
             let status = Status::from(error);
             idempotency::complete(&mut database, &scope, &Answer::error(&status)).await?;
+            crash_point!("bulk.before_denial_commit");
             database.commit().await?;
+            crash_point!("bulk.after_denial_commit");
             return Ok(Claimed::Refused(status));
         }
         let exceeded = match self.reserve(mode, &items, &mut database).await {
@@ -236,6 +238,7 @@ impl Call {
                 idempotency::complete(&mut database, &scope, &answer).await?;
             }
         }
+        crash_point!("bulk.before_intent_commit");
         database.commit().await?;
         for item in &items {
             watch::moved(&item.stored.transaction);
@@ -299,7 +302,9 @@ impl Call {
             return Ok(Claimed::Before(claim));
         }
         idempotency::complete(&mut database, &scope, &Answer::error(&status)).await?;
+        crash_point!("bulk.before_refusal_commit");
         database.commit().await?;
+        crash_point!("bulk.after_refusal_commit");
         Ok(Claimed::Refused(status))
     }
 
@@ -387,9 +392,11 @@ impl Call {
     async fn go_on(&self, resource: Uuid) -> Result<Response<CreateBulkTransferResponse>, Status> {
         let id = BulkTransferId::from_uuid(resource);
         let mut conn = self.engine.pool.acquire().await.map_err(Error::from)?;
+        crash_point!("bulk.before_take_over");
         let lease = bulk_checks::take(&mut conn, id, self.engine.holder, self.lease_time())
             .await
             .map_err(Error::from)?;
+        crash_point!("bulk.after_take_over");
         drop(conn);
         if let Some(lease) = lease {
             let run = self
@@ -430,7 +437,11 @@ impl Call {
                 .await
                 .map_err(Error::from)?;
             match idempotency::complete(&mut database, &self.freeze.scope(), &answer).await {
-                Ok(()) => database.commit().await.map_err(Error::from)?,
+                Ok(()) => {
+                    crash_point!("bulk.before_answer_commit");
+                    database.commit().await.map_err(Error::from)?;
+                    crash_point!("bulk.after_answer_commit");
+                }
                 Err(sqlx::Error::RowNotFound) => {
                     database.rollback().await.map_err(Error::from)?;
                     return self.repeat(&found, &results).await;

@@ -13,7 +13,7 @@ use super::{amount, provider, quote_id, wallet_id};
 use crate::advance::Engine;
 use crate::domain::{Movement, Side};
 use crate::error::Error;
-use crate::provider::{Direction, Wanted};
+use crate::provider::{Direction, PaymentMethod, Wanted};
 
 pub(super) async fn handle(
     engine: &Engine,
@@ -21,7 +21,8 @@ pub(super) async fn handle(
 ) -> Result<Response<CreateDepositResponse>, Status> {
     let context = Context::of(&request)?;
     let message = request.into_inner();
-    let creation = Creation::new(engine, &context, &message)?;
+    let method = payment_method(&message.payment_method)?;
+    let creation = Creation::new(engine, &context, &message)?.charging(method);
     let engine = engine.clone();
     let intent = move || intent(&engine, message);
     detached(creation.run_after_check(intent, Side::Payee)).await
@@ -33,6 +34,8 @@ fn intent(engine: &Engine, message: CreateDepositRequest) -> Result<Intent, Erro
     let wanted = Wanted {
         direction: Direction::Charge,
         amount,
+        has_payment_method: !message.payment_method.is_empty(),
+        has_payout_account: false,
     };
     let provider = provider(engine, &message.provider, &wanted)?;
     Ok(Intent {
@@ -41,4 +44,15 @@ fn intent(engine: &Engine, message: CreateDepositRequest) -> Result<Intent, Erro
         description: message.description,
         quote: quote_id(&message.quote_id)?,
     })
+}
+
+/// What the provider is to charge, if the caller says so.
+fn payment_method(text: &str) -> Result<Option<PaymentMethod>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let method = PaymentMethod::parse(text).ok_or(Error::FieldInvalid {
+        field: "payment_method",
+    })?;
+    Ok(Some(method))
 }

@@ -1,20 +1,32 @@
-//! `CreateWithdrawal`: from a wallet of the caller's to a payment provider.
+//! `CreateWithdrawal`: from a wallet of the caller's to a payment provider, which pays it
+//! on to a bank account of the caller's where it pays to bank accounts.
 //!
-//! The money is set aside before the provider is asked. The wallet is looked at
-//! first all the same: a call that can go nowhere records nothing. A caller who
-//! names no provider gets the best one, which is chosen only for a call that is
-//! not a repetition.
+//! The money is set aside before the provider is asked. The account and the wallet are
+//! looked at first all the same: a call that can go nowhere records nothing. A caller
+//! who names no provider gets that of the account, or the best one, which is chosen only
+//! for a call that is not a repetition.
 
+use std::time::Instant;
+
+use bursar_aip::id::{PayoutAccountId, TenantId, UserId};
 use bursar_contracts::transaction::v1::{CreateWithdrawalRequest, CreateWithdrawalResponse};
 use bursar_server::{Context, detached};
 use tonic::{Request, Response, Status};
 
-use super::creation::{Creation, Intent};
+use super::creation::{Creation, Intent, unfit};
 use super::{amount, provider, quote_id, wallet_id};
 use crate::advance::Engine;
-use crate::domain::{Movement, Side};
+use crate::domain::{Movement, ProviderName, Refusal, Side};
 use crate::error::Error;
+use crate::payout::PayoutError;
 use crate::provider::{Direction, Wanted};
+
+/// Who asks, and until when the look at what it is about may take.
+struct Asker {
+    tenant: TenantId,
+    user: UserId,
+    until: Instant,
+}
 
 pub(super) async fn handle(
     engine: &Engine,
@@ -24,22 +36,87 @@ pub(super) async fn handle(
     let message = request.into_inner();
     let creation = Creation::new(engine, &context, &message)?;
     let engine = engine.clone();
-    let intent = move || intent(&engine, message);
-    detached(creation.run_after_check(intent, Side::Payer)).await
+    // Half of the time is left for what comes after.
+    let half = context.deadline.saturating_duration_since(Instant::now()) / 2;
+    let asker = Asker {
+        tenant: context.caller.tenant.clone(),
+        user: context.user_id()?,
+        until: Instant::now() + half,
+    };
+    detached(creation.run_found(async move { intent(&engine, &asker, message).await })).await
 }
 
-fn intent(engine: &Engine, message: CreateWithdrawalRequest) -> Result<Intent, Error> {
+async fn intent(
+    engine: &Engine,
+    asker: &Asker,
+    message: CreateWithdrawalRequest,
+) -> Result<Intent, Error> {
     let from = wallet_id(&message.wallet_id, "wallet_id")?;
     let amount = amount(message.amount.as_ref())?;
+    let payout_account = payout_account(&message.payout_account_id)?;
     let wanted = Wanted {
         direction: Direction::Payout,
         amount,
+        has_payment_method: false,
+        has_payout_account: payout_account.is_some(),
     };
-    let provider = provider(engine, &message.provider, &wanted)?;
+    let provider = match payout_account {
+        Some(id) => paying(engine, asker, id, &message.provider, &wanted).await?,
+        None => provider(engine, &message.provider, &wanted)?,
+    };
+    let currency = amount.currency();
+    if let Some(reason) = unfit(engine, from, Some(asker.user), currency, asker.until).await? {
+        let side = Side::Payer;
+        return Err(Error::Refused(Refusal { reason, side }));
+    }
     Ok(Intent {
-        movement: Movement::Withdrawal { from, provider },
+        movement: Movement::Withdrawal {
+            from,
+            provider,
+            payout_account,
+        },
         amount,
         description: message.description,
         quote: quote_id(&message.quote_id)?,
     })
+}
+
+/// The account that a request names, if it names one.
+fn payout_account(text: &str) -> Result<Option<PayoutAccountId>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let id = text.parse().map_err(|_| Error::FieldInvalid {
+        field: "payout_account_id",
+    })?;
+    Ok(Some(id))
+}
+
+/// The provider that pays to an account of the caller's. When the request names one, it
+/// must be that one.
+async fn paying(
+    engine: &Engine,
+    asker: &Asker,
+    id: PayoutAccountId,
+    named: &str,
+    wanted: &Wanted,
+) -> Result<ProviderName, Error> {
+    let mut conn = engine.pool.acquire().await?;
+    let account = engine
+        .payout_accounts
+        .payable(&mut conn, &asker.tenant, asker.user, id)
+        .await?;
+    drop(conn);
+    let field = "payout_account_id";
+    if !named.is_empty() && named != account.provider.as_str() {
+        // The provider is looked at first: it may be none at all.
+        provider(engine, named, wanted)?;
+        let why = "the payout account is at another payment provider";
+        return Err(PayoutError::Mismatch { field, why }.into());
+    }
+    if account.payee.account.currency != wanted.amount.currency() {
+        let why = "the payout account has another currency";
+        return Err(PayoutError::Mismatch { field, why }.into());
+    }
+    provider(engine, account.provider.as_str(), wanted)
 }

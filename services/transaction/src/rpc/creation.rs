@@ -27,6 +27,7 @@ use super::refund::RefundWish;
 use crate::advance::{AnswerForm, Ended, Engine, Freeze, Run, answer_of};
 use crate::domain::{Movement, Refusal, RefusalReason, Side, Step};
 use crate::error::Error;
+use crate::provider::PaymentMethod;
 use crate::store::checks;
 use crate::store::transactions::Stored;
 
@@ -71,6 +72,7 @@ pub(super) struct Creation {
     freeze: Freeze,
     fingerprint: [u8; 32],
     deadline: Instant,
+    payment_method: Option<PaymentMethod>,
 }
 
 /// What became of claiming the key.
@@ -111,6 +113,7 @@ impl Creation {
             freeze,
             fingerprint: idempotency::fingerprint(message),
             deadline: context.deadline,
+            payment_method: None,
         })
     }
 
@@ -130,6 +133,15 @@ impl Creation {
             },
             fingerprint: idempotency::fingerprint(message),
             deadline: planned.deadline,
+            payment_method: None,
+        }
+    }
+
+    /// The same with what the provider is to charge.
+    pub(super) fn charging(self, payment_method: Option<PaymentMethod>) -> Self {
+        Self {
+            payment_method,
+            ..self
         }
     }
 
@@ -175,6 +187,23 @@ impl Creation {
         match self.check_wallet(&intent, side).await? {
             None => self.run(intent).await,
             Some(refusal) => self.refuse(refusal).await,
+        }
+    }
+
+    /// Does the same with an intent that has to be found out first. A key that came
+    /// before is answered without that.
+    pub(super) async fn run_found<T: AnswerForm>(
+        self,
+        intent: impl Future<Output = Result<Intent, Error>> + Send,
+    ) -> Result<Response<T>, Status> {
+        match self.peek().await? {
+            Claim::Claimed => {}
+            before => return self.before(before).await,
+        }
+        match intent.await {
+            Ok(intent) => self.run(intent).await,
+            Err(Error::Refused(refusal)) => self.refuse(refusal).await,
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -230,7 +259,9 @@ impl Creation {
         if claim == Claim::Claimed {
             idempotency::complete(&mut database, &scope, answer).await?;
         }
+        crash_point!("creation.before_refusal_commit");
         database.commit().await?;
+        crash_point!("creation.after_refusal_commit");
         Ok(claim)
     }
 
@@ -269,9 +300,11 @@ impl Creation {
     async fn go_on<T: AnswerForm>(&self, resource: Uuid) -> Result<Response<T>, Status> {
         let id = TransactionId::from_uuid(resource);
         let mut conn = self.engine.pool.acquire().await.map_err(Error::from)?;
+        crash_point!("creation.before_take_over");
         let lease = checks::take(&mut conn, id, self.engine.holder, self.lease_time())
             .await
             .map_err(Error::from)?;
+        crash_point!("creation.after_take_over");
         drop(conn);
         if let Some(lease) = lease {
             let stored = self.engine.load(id).await?;
@@ -351,7 +384,9 @@ pub(super) async fn unfit(
     currency: Currency,
     deadline: Instant,
 ) -> Result<Option<RefusalReason>, Error> {
+    crash_point!("creation.before_wallet_look");
     let found = engine.ledger.wallet(wallet, deadline).await;
+    crash_point!("creation.after_wallet_look");
     let found = found.map_err(|status| {
         tracing::warn!(code = ?status.code(), "the ledger does not say what the wallet is");
         Error::LedgerUnavailable { transaction: None }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bursar_aip::id::TransactionId;
+use bursar_aip::id::{ScheduleId, TransactionId};
 use bursar_auth::{Caller, Reach};
 use bursar_contracts::transaction::v1::explain_service_server::ExplainService;
 use bursar_contracts::transaction::v1::{
@@ -96,10 +96,12 @@ async fn collect(conn: &mut PgConnection, stored: Stored, audience: Audience) ->
     let mut missing = Missing(Vec::new());
     let log = missing.unless("events", log(conn, id).await);
     let bulk = missing.unless("request", bulk::of_transaction(conn, id).await);
+    let run = missing.unless("request", run(conn, id, &log).await);
     let refunds = missing.unless("refunds", explain::refunds(conn, id).await);
     let mut material = Material {
         stored,
         bulk,
+        run,
         log,
         key: None,
         callbacks: Vec::new(),
@@ -138,6 +140,20 @@ async fn log(conn: &mut PgConnection, id: TransactionId) -> Result<Vec<Logged>, 
         .zip(events)
         .map(|(row, (event, at))| Logged { event, at, row })
         .collect())
+}
+
+/// The schedule that made it, which the first event names, with the number of its run.
+async fn run(
+    conn: &mut PgConnection,
+    id: TransactionId,
+    log: &[Logged],
+) -> Result<Option<(ScheduleId, i32)>, sqlx::Error> {
+    let actor = log.first().map(|logged| logged.row.actor.as_str());
+    let Some(schedule) = actor.and_then(|actor| actor.parse().ok()) else {
+        return Ok(None);
+    };
+    let number = explain::run(conn, schedule, id).await?;
+    Ok(number.map(|number| (schedule, number)))
 }
 
 /// The parts that are not there.

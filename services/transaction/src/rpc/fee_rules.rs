@@ -8,7 +8,7 @@ use bursar_contracts::transaction::v1::{
     ListFeeRulesRequest, ListFeeRulesResponse,
 };
 use bursar_money::Currency;
-use bursar_server::{Context, database, detached, now};
+use bursar_server::{Context, crash_point, database, detached, now};
 use sqlx::PgPool;
 use tonic::{Request, Response, Status};
 
@@ -133,7 +133,9 @@ async fn archive(
         .await
         .map_err(Error::from)?;
     let archived = archived.ok_or(PricingError::RuleNotFound)?;
+    crash_point!("fees.before_archive_commit");
     database.commit().await.map_err(Error::from)?;
+    crash_point!("fees.after_archive_commit");
     tracing::warn!(fee_rule_id = %id, operator = actor, "an operator has archived a fee rule");
     Ok(Response::new(ArchiveFeeRuleResponse {
         fee_rule: Some(contract::fee_rule(&archived)),

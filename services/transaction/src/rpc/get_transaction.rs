@@ -39,17 +39,16 @@ pub(super) async fn handle(
     }))
 }
 
-/// A transaction is seen by who started it, by whose wallet a refund takes from
-/// and, once it is done, by whom the money reached; the beneficiary is known only
+/// A transaction is seen by who started it, by whose wallet a refund or an adjustment
+/// takes from and, once it is done, by whom the money reached; the beneficiary is known only
 /// then.
 pub(super) fn is_visible(transaction: &Transaction, reach: Reach) -> bool {
     match reach {
         Reach::Any => true,
         Reach::Own(user) => {
-            let payer = transaction.movement.refund().map(|refund| refund.payer);
             transaction.initiator == user
                 || transaction.beneficiary == Some(user)
-                || payer == Some(user)
+                || transaction.movement.payer() == Some(user)
         }
     }
 }

@@ -6,7 +6,7 @@
 //! it is asked for.
 
 use bursar_aip::idempotency::{self, Answer, Claim};
-use bursar_server::{Context, database, now};
+use bursar_server::{Context, crash_point, database, now};
 use prost::Message;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use tonic::{Response, Status};
@@ -94,7 +94,9 @@ impl Open {
                 .await
                 .map_err(Error::from)?;
         }
+        crash_point!("once.before_commit");
         self.database.commit().await.map_err(Error::from)?;
+        crash_point!("once.after_commit");
         Ok(Response::new(response))
     }
 }

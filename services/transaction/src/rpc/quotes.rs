@@ -9,7 +9,7 @@ use bursar_contracts::transaction::v1::{
     CreateQuoteRequest, CreateQuoteResponse, GetQuoteRequest, GetQuoteResponse,
 };
 use bursar_money::{Currency, PositiveMoney};
-use bursar_server::{Context, detached, now};
+use bursar_server::{Context, crash_point, detached, now};
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
@@ -128,7 +128,9 @@ impl Wish {
             MovementKind::Transfer if from.is_some() && from == to => {
                 return Err(Error::SameWallet.into());
             }
-            MovementKind::Refund => return Err(invalid("type").into()),
+            MovementKind::Refund | MovementKind::Adjustment | MovementKind::BonusGrant => {
+                return Err(invalid("type").into());
+            }
             MovementKind::Deposit if from.is_some() => return Err(invalid("from_wallet_id").into()),
             MovementKind::Withdrawal if to.is_some() => return Err(invalid("to_wallet_id").into()),
             MovementKind::Deposit | MovementKind::Withdrawal
@@ -287,7 +289,9 @@ impl Call {
         owner: Option<UserId>,
     ) -> Result<WalletSummary, Error> {
         let deadline = self.deadline.checked_sub(MARGIN).unwrap_or(self.deadline);
+        crash_point!("quote.before_wallet_look");
         let looked = self.ledger.wallet(id, deadline).await;
+        crash_point!("quote.after_wallet_look");
         let found = looked.map_err(|status| {
             tracing::warn!(code = ?status.code(), "the ledger does not say what a wallet is");
             Error::LedgerUnavailable { transaction: None }

@@ -8,7 +8,7 @@
 use bursar_aip::id::{TransactionId, UserId};
 use bursar_aip::idempotency::{self, Answer, Claim};
 use bursar_contracts::transaction::v1::{ResolveReviewRequest, ResolveReviewResponse};
-use bursar_server::{Context, database, detached, now};
+use bursar_server::{Context, crash_point, database, detached, now};
 use bursar_status::correlation;
 use sqlx::PgConnection;
 use tonic::{Request, Response, Status};
@@ -90,7 +90,9 @@ impl Decision {
         idempotency::complete(&mut database, &scope, &Answer::response(&response))
             .await
             .map_err(Error::from)?;
+        crash_point!("review.before_decision_commit");
         database.commit().await.map_err(Error::from)?;
+        crash_point!("review.after_decision_commit");
         tracing::warn!(
             transaction_id = %self.transaction,
             resolution = self.resolved.resolution.name(),

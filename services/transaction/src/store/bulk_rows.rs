@@ -121,15 +121,18 @@ pub(crate) async fn update(
     let posted: Vec<Option<OffsetDateTime>> = ended.iter().map(|one| one.posted_at).collect();
     let updated: Vec<OffsetDateTime> = ended.iter().map(|one| one.updated_at).collect();
     let versions: Vec<i64> = ended.iter().map(|one| one.version).collect();
+    sqlx::query!(
+        "SELECT transaction_id
+         FROM transactions
+         WHERE transaction_id = ANY ($1)
+         ORDER BY transaction_id
+         FOR NO KEY UPDATE",
+        &ids,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
     let done = sqlx::query!(
-        "WITH locked AS (
-             SELECT transaction_id
-             FROM transactions
-             WHERE transaction_id = ANY ($1)
-             ORDER BY transaction_id
-             FOR NO KEY UPDATE
-         )
-         UPDATE transactions
+        "UPDATE transactions
          SET state = new.state, failure_reason = new.failure_reason,
              failure_message = new.failure_message, review_cause = new.review_cause,
              stopped_in = new.stopped_in, beneficiary_user_id = new.beneficiary_user_id,
@@ -138,7 +141,6 @@ pub(crate) async fn update(
                  $7::uuid[], $8::timestamptz[], $9::timestamptz[], $10::bigint[])
              AS new (transaction_id, state, failure_reason, failure_message, review_cause,
                  stopped_in, beneficiary_user_id, posted_at, updated_at, version)
-         JOIN locked USING (transaction_id)
          WHERE transactions.transaction_id = new.transaction_id
            AND transactions.version = new.version - 1",
         &ids,

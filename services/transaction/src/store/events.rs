@@ -17,7 +17,8 @@ use super::transactions::Stored;
 use super::unreadable;
 use crate::contract;
 use crate::domain::{
-    Back, Event, Failure, FailureReason, Initiated, Movement, Price, Refund, Resolved,
+    Adjustment, AdjustmentDirection, Back, Event, Failure, FailureReason, Initiated, Movement,
+    Price, Refund, Resolved,
 };
 
 /// What happened to a transaction, and who caused it.
@@ -171,15 +172,17 @@ impl Log<'_> {
 fn initiated_message(initiated: &Initiated) -> TransactionInitiated {
     let movement = &initiated.movement;
     let refund = movement.refund();
+    let adjustment = movement.adjustment();
     TransactionInitiated {
         r#type: contract::transaction_type(movement.kind()).into(),
         amount: Some(contract::money(initiated.amount)),
         from_wallet_id: contract::text(movement.from_wallet()),
         to_wallet_id: contract::text(movement.to_wallet()),
         provider: contract::text(movement.provider()),
+        payout_account_id: contract::text(movement.payout_account()),
         initiator_user_id: initiated.initiator.to_string(),
         original_transaction_id: contract::text(refund.map(|refund| refund.original)),
-        payer_user_id: contract::text(refund.map(|refund| refund.payer)),
+        payer_user_id: contract::text(movement.payer()),
         covers_shortfall: refund.is_some_and(|refund| {
             matches!(
                 refund.back,
@@ -195,6 +198,11 @@ fn initiated_message(initiated: &Initiated) -> TransactionInitiated {
             .conversion
             .as_ref()
             .map(contract::conversion),
+        adjustment_reason: contract::adjustment_reason_of(movement).into(),
+        corrected_transaction_id: contract::text(
+            adjustment.and_then(|adjustment| adjustment.corrects),
+        ),
+        campaign_id: contract::text(movement.campaign()),
     }
 }
 
@@ -306,6 +314,7 @@ fn initiated(message: TransactionInitiated) -> Option<Initiated> {
         TransactionType::Withdrawal => Movement::Withdrawal {
             from: from()?,
             provider: provider()?,
+            payout_account: optional(&message.payout_account_id)?,
         },
         TransactionType::Refund => Movement::Refund(Refund {
             original: read(&message.original_transaction_id)?,
@@ -319,6 +328,11 @@ fn initiated(message: TransactionInitiated) -> Option<Initiated> {
                 },
             },
         }),
+        TransactionType::Adjustment => Movement::Adjustment(adjustment(&message)?),
+        TransactionType::BonusGrant => Movement::BonusGrant {
+            campaign: read(&message.campaign_id)?,
+            to: to()?,
+        },
     };
     let amount = message.amount.as_ref()?;
     let currency = Currency::parse(&amount.currency_code).ok()?;
@@ -336,6 +350,22 @@ fn initiated(message: TransactionInitiated) -> Option<Initiated> {
             },
         },
         initiator: read(&message.initiator_user_id)?,
+    })
+}
+
+fn adjustment(message: &TransactionInitiated) -> Option<Adjustment> {
+    let (wallet, direction) = match optional(&message.from_wallet_id)? {
+        Some(from) => {
+            let owner = read(&message.payer_user_id)?;
+            (from, AdjustmentDirection::Debit { owner })
+        }
+        None => (read(&message.to_wallet_id)?, AdjustmentDirection::Credit),
+    };
+    Some(Adjustment {
+        wallet,
+        direction,
+        reason: contract::adjustment_reason(message.adjustment_reason())?,
+        corrects: optional(&message.corrected_transaction_id)?,
     })
 }
 

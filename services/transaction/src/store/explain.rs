@@ -3,7 +3,7 @@
 //! Each read is one statement by a key or an index, with a bound, and stands alone:
 //! where one fails, the others still tell their part.
 
-use bursar_aip::id::{TenantId, TransactionId};
+use bursar_aip::id::{ScheduleId, TenantId, TransactionId};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -77,6 +77,26 @@ pub(crate) async fn key(
         tenant.as_str(),
         principal,
         resources,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The number of the schedule's run that made a transaction; `None` when none did. A
+/// schedule has at most some thousand runs, which are read by its key.
+#[tracing::instrument(name = "store.explain.run", skip_all)]
+pub(crate) async fn run(
+    conn: &mut PgConnection,
+    schedule: ScheduleId,
+    id: TransactionId,
+) -> Result<Option<i32>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT number
+         FROM schedule_runs
+         WHERE schedule_id = $1 AND $2 = ANY (transaction_ids)
+         LIMIT 1",
+        schedule.uuid(),
+        id.uuid(),
     )
     .fetch_optional(conn)
     .await

@@ -3,7 +3,7 @@
 //! Ids are UUIDv7, so the order of ids is the order of creation and a page goes
 //! on behind an id. What a user sees is three sets that do not meet: what the
 //! user started, what others sent that reached the user, and what others gave
-//! back out of a wallet of the user's.
+//! back or took out of a wallet of the user's.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub(crate) async fn of_user(
         Row,
         r#"SELECT transaction_id AS "transaction_id!", tenant_id AS "tenant_id!", kind AS "kind!",
              state AS "state!", currency_code AS "currency_code!", amount_minor AS "amount_minor!",
-             from_wallet_id, to_wallet_id, provider, initiator_user_id AS "initiator_user_id!",
+             from_wallet_id, to_wallet_id, provider, payout_account_id, initiator_user_id AS "initiator_user_id!",
              description AS "description!", hold_id, provider_requests AS "provider_requests!",
              provider_requested_at, provider_reference, decline_code, unknown_since,
              failure_reason, failure_message, review_cause, beneficiary_user_id, posted_at,
@@ -47,7 +47,8 @@ pub(crate) async fn of_user(
              share_number AS "share_number!", share_wallet_minor,
              refunded_minor AS "refunded_minor!", stopped_in, approved_at, resolution, fee_minor, fee_payer,
              fee_rule_id, converted_currency_code, converted_minor, fx_rate,
-             fx_spread_basis_points, fx_source, fx_observed_at, fx_rate_id
+             fx_spread_basis_points, fx_source, fx_observed_at, fx_rate_id,
+             adjustment_reason, corrected_transaction_id, campaign_id
          FROM (
              (
                  SELECT *
@@ -124,14 +125,15 @@ pub(crate) async fn in_review(
     sqlx::query_as!(
         Row,
         "SELECT transaction_id, tenant_id, kind, state, currency_code, amount_minor,
-             from_wallet_id, to_wallet_id, provider, initiator_user_id, description, hold_id,
+             from_wallet_id, to_wallet_id, provider, payout_account_id, initiator_user_id, description, hold_id,
              provider_requests, provider_requested_at, provider_reference, decline_code,
              unknown_since, failure_reason, failure_message, review_cause, beneficiary_user_id,
              posted_at, created_at, updated_at, version, original_transaction_id, payer_user_id,
              covers_shortfall, share_number, share_wallet_minor, refunded_minor, stopped_in, approved_at,
              resolution, fee_minor, fee_payer, fee_rule_id, converted_currency_code,
              converted_minor, fx_rate, fx_spread_basis_points, fx_source, fx_observed_at,
-             fx_rate_id
+             fx_rate_id,
+             adjustment_reason, corrected_transaction_id, campaign_id
          FROM transactions
          WHERE tenant_id = $1
            AND state IN ('MANUAL_REVIEW', 'UNKNOWN')
@@ -163,14 +165,15 @@ pub(crate) async fn of_all(
     sqlx::query_as!(
         Row,
         "SELECT transaction_id, tenant_id, kind, state, currency_code, amount_minor,
-             from_wallet_id, to_wallet_id, provider, initiator_user_id, description, hold_id,
+             from_wallet_id, to_wallet_id, provider, payout_account_id, initiator_user_id, description, hold_id,
              provider_requests, provider_requested_at, provider_reference, decline_code,
              unknown_since, failure_reason, failure_message, review_cause, beneficiary_user_id,
              posted_at, created_at, updated_at, version, original_transaction_id, payer_user_id,
              covers_shortfall, share_number, share_wallet_minor, refunded_minor, stopped_in, approved_at,
              resolution, fee_minor, fee_payer, fee_rule_id, converted_currency_code,
              converted_minor, fx_rate, fx_spread_basis_points, fx_source, fx_observed_at,
-             fx_rate_id
+             fx_rate_id,
+             adjustment_reason, corrected_transaction_id, campaign_id
          FROM transactions
          WHERE tenant_id = $1
            AND ($2::uuid IS NULL OR transaction_id < $2)

@@ -25,6 +25,9 @@ pub(crate) enum Source {
 }
 
 impl Source {
+    /// Every source.
+    pub(crate) const ALL: [Self; 2] = [Self::File, Self::List];
+
     /// The name in the database.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -34,9 +37,7 @@ impl Source {
     }
 
     pub(super) fn parse(name: &str) -> Option<Self> {
-        [Self::File, Self::List]
-            .into_iter()
-            .find(|source| source.name() == name)
+        Self::ALL.into_iter().find(|source| source.name() == name)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The store on a real PostgreSQL: what is written is read back, the log folds
 //! to the row, and leases fence.
 
+mod back_office;
 mod refunds;
 mod reviews;
 
@@ -54,6 +55,7 @@ fn withdrawal() -> Movement {
     Movement::Withdrawal {
         from: WalletId::generate(),
         provider: sandbox(),
+        payout_account: None,
     }
 }
 

@@ -1,6 +1,8 @@
 //! The table of states: the fold of each transaction's events.
 
-use bursar_aip::id::{HoldId, TenantId, TransactionId, UserId, WalletId};
+use bursar_aip::id::{
+    CampaignId, HoldId, PayoutAccountId, TenantId, TransactionId, UserId, WalletId,
+};
 use bursar_money::{Currency, PositiveMoney};
 use bursar_server::canary;
 use sqlx::PgConnection;
@@ -10,8 +12,8 @@ use uuid::Uuid;
 use super::prices::PriceColumns;
 use super::unreadable;
 use crate::domain::{
-    Back, Failure, FailureReason, Movement, MovementKind, Price, Refund, Resolution, Share, State,
-    Transaction,
+    Adjustment, AdjustmentDirection, AdjustmentReason, Back, Failure, FailureReason, Movement,
+    MovementKind, Price, Refund, Resolution, Share, State, Transaction,
 };
 
 /// A transaction with what is no part of its fold.
@@ -38,6 +40,7 @@ pub(super) struct Row {
     pub(super) from_wallet_id: Option<Uuid>,
     pub(super) to_wallet_id: Option<Uuid>,
     pub(super) provider: Option<String>,
+    pub(super) payout_account_id: Option<Uuid>,
     pub(super) initiator_user_id: Uuid,
     pub(super) description: String,
     pub(super) original_transaction_id: Option<Uuid>,
@@ -73,6 +76,9 @@ pub(super) struct Row {
     pub(super) fx_source: Option<String>,
     pub(super) fx_observed_at: Option<OffsetDateTime>,
     pub(super) fx_rate_id: Option<Uuid>,
+    pub(super) adjustment_reason: Option<String>,
+    pub(super) corrected_transaction_id: Option<Uuid>,
+    pub(super) campaign_id: Option<Uuid>,
 }
 
 impl Row {
@@ -92,6 +98,7 @@ impl Row {
             MovementKind::Withdrawal => Movement::Withdrawal {
                 from: from?,
                 provider: provider()?,
+                payout_account: self.payout_account_id.map(PayoutAccountId::from_uuid),
             },
             MovementKind::Refund => Movement::Refund(Refund {
                 original: TransactionId::from_uuid(self.original_transaction_id?),
@@ -105,6 +112,27 @@ impl Row {
                     },
                 },
             }),
+            MovementKind::Adjustment => Movement::Adjustment(self.adjustment()?),
+            MovementKind::BonusGrant => Movement::BonusGrant {
+                campaign: CampaignId::from_uuid(self.campaign_id?),
+                to: to?,
+            },
+        })
+    }
+
+    fn adjustment(&self) -> Option<Adjustment> {
+        let (wallet, direction) = match (self.from_wallet_id, self.to_wallet_id) {
+            (Some(from), _) => {
+                let owner = UserId::from_uuid(self.payer_user_id?);
+                (from, AdjustmentDirection::Debit { owner })
+            }
+            (None, to) => (to?, AdjustmentDirection::Credit),
+        };
+        Some(Adjustment {
+            wallet: WalletId::from_uuid(wallet),
+            direction,
+            reason: AdjustmentReason::parse(self.adjustment_reason.as_deref()?)?,
+            corrects: self.corrected_transaction_id.map(TransactionId::from_uuid),
         })
     }
 
@@ -206,6 +234,7 @@ pub(crate) async fn insert(conn: &mut PgConnection, stored: &Stored) -> Result<(
     let transaction = &stored.transaction;
     let movement = &transaction.movement;
     let refund = movement.refund();
+    let adjustment = movement.adjustment();
     let price = PriceColumns::from(&transaction.price);
     sqlx::query!(
         "INSERT INTO transactions (
@@ -214,10 +243,12 @@ pub(crate) async fn insert(conn: &mut PgConnection, stored: &Stored) -> Result<(
              provider_requested_at, created_at, updated_at, version, original_transaction_id,
              payer_user_id, covers_shortfall, fee_minor, fee_payer, fee_rule_id,
              converted_currency_code, converted_minor, fx_rate, fx_spread_basis_points, fx_source,
-             fx_observed_at, fx_rate_id
+             fx_observed_at, fx_rate_id, payout_account_id, adjustment_reason,
+             corrected_transaction_id, campaign_id
          )
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-             $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)",
+             $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31,
+             $32, $33)",
         transaction.id.uuid(),
         stored.tenant.as_str(),
         movement.kind().name(),
@@ -235,7 +266,7 @@ pub(crate) async fn insert(conn: &mut PgConnection, stored: &Stored) -> Result<(
         transaction.updated_at,
         transaction.version,
         refund.map(|refund| refund.original.uuid()),
-        refund.map(|refund| refund.payer.uuid()),
+        movement.payer().map(UserId::uuid),
         transaction.covers_shortfall(),
         price.fee_minor,
         price.fee_payer,
@@ -247,6 +278,10 @@ pub(crate) async fn insert(conn: &mut PgConnection, stored: &Stored) -> Result<(
         price.fx_source,
         price.fx_observed_at,
         price.fx_rate_id,
+        movement.payout_account().map(PayoutAccountId::uuid),
+        adjustment.map(|adjustment| adjustment.reason.name()),
+        adjustment.and_then(|adjustment| Some(adjustment.corrects?.uuid())),
+        movement.campaign().map(CampaignId::uuid),
     )
     .execute(conn)
     .await?;
@@ -269,7 +304,8 @@ pub(crate) async fn update(
              provider_reference = $7, decline_code = $8, unknown_since = $9, failure_reason = $10,
              failure_message = $11, review_cause = $12, beneficiary_user_id = $13, posted_at = $14,
              updated_at = $15, version = $16, share_number = $17, share_wallet_minor = $18,
-             stopped_in = $19, resolution = $20, approved_at = $21
+             stopped_in = $19, resolution = $20, approved_at = $21,
+             payment_method = CASE WHEN $22 THEN payment_method END
          WHERE transaction_id = $1 AND version = $2",
         transaction.id.uuid(),
         from,
@@ -292,6 +328,7 @@ pub(crate) async fn update(
         transaction.stopped_in.map(State::name),
         transaction.resolution.map(Resolution::name),
         transaction.approved_at,
+        transaction.may_be_asked(),
     )
     .execute(&mut *conn)
     .await?;
@@ -348,14 +385,15 @@ pub(crate) async fn find(
     sqlx::query_as!(
         Row,
         "SELECT transaction_id, tenant_id, kind, state, currency_code, amount_minor,
-             from_wallet_id, to_wallet_id, provider, initiator_user_id, description, hold_id,
+             from_wallet_id, to_wallet_id, provider, payout_account_id, initiator_user_id,
+             description, hold_id,
              provider_requests, provider_requested_at, provider_reference, decline_code,
              unknown_since, failure_reason, failure_message, review_cause, beneficiary_user_id,
              posted_at, created_at, updated_at, version, original_transaction_id, payer_user_id,
              covers_shortfall, share_number, share_wallet_minor, refunded_minor, stopped_in, approved_at,
              resolution, fee_minor, fee_payer, fee_rule_id, converted_currency_code,
              converted_minor, fx_rate, fx_spread_basis_points, fx_source, fx_observed_at,
-             fx_rate_id
+             fx_rate_id, adjustment_reason, corrected_transaction_id, campaign_id
          FROM transactions
          WHERE transaction_id = $1",
         id.uuid(),
@@ -364,4 +402,31 @@ pub(crate) async fn find(
     .await?
     .map(Stored::try_from)
     .transpose()
+}
+
+/// The transactions of some ids, in any order.
+#[tracing::instrument(name = "store.transactions.find_all", skip_all)]
+pub(crate) async fn find_all(
+    conn: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<Vec<Stored>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT transaction_id, tenant_id, kind, state, currency_code, amount_minor,
+             from_wallet_id, to_wallet_id, provider, payout_account_id, initiator_user_id,
+             description, hold_id,
+             provider_requests, provider_requested_at, provider_reference, decline_code,
+             unknown_since, failure_reason, failure_message, review_cause, beneficiary_user_id,
+             posted_at, created_at, updated_at, version, original_transaction_id, payer_user_id,
+             covers_shortfall, share_number, share_wallet_minor, refunded_minor, stopped_in, approved_at,
+             resolution, fee_minor, fee_payer, fee_rule_id, converted_currency_code,
+             converted_minor, fx_rate, fx_spread_basis_points, fx_source, fx_observed_at,
+             fx_rate_id, adjustment_reason, corrected_transaction_id, campaign_id
+         FROM transactions
+         WHERE transaction_id = ANY ($1)",
+        ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Stored::try_from).collect()
 }

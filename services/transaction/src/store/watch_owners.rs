@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// The users who may see each of these transactions: who started it, whom the money
-/// reached, and whose wallet a refund takes from.
+/// reached, and whose wallet a refund or an adjustment takes from.
 #[tracing::instrument(name = "store.watch_owners.of", skip_all)]
 pub(crate) async fn of(
     conn: &mut PgConnection,

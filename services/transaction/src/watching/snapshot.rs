@@ -7,6 +7,7 @@ use bursar_auth::Caller;
 use bursar_contracts::transaction::v1::{WatchedBalance, WatchedTransaction, WatchedWallet};
 use bursar_contracts::wallet::v1::wallet_service_client::WalletServiceClient;
 use bursar_contracts::wallet::v1::{Bucket, ListWalletsRequest, Wallet};
+use bursar_server::crash_point;
 use sqlx::PgPool;
 use tonic::Request;
 use tonic::transport::Channel;
@@ -59,7 +60,9 @@ pub(crate) async fn wallets(
             page_token,
         });
         prepare(&mut request, caller, deadline).map_err(|_| Error::Unavailable)?;
+        crash_point!("watch.before_wallets");
         let page = client.clone().list_wallets(request).await;
+        crash_point!("watch.after_wallets");
         let page = page.map_err(|status| {
             tracing::warn!(code = ?status.code(), "wallet does not tell a user's wallets");
             Error::Unavailable

@@ -45,11 +45,37 @@ impl House {
             "UPDATE bulk_transfer_checks SET lease_until = now(), next_check_at = now()",
             "UPDATE schedule_checks SET lease_until = now(), next_check_at = now()",
         ] {
-            sqlx::query(sql)
-                .execute(&self.database.owner)
-                .await
-                .expect("the owner may change checks");
+            self.change(sql).await;
         }
+        self.let_files_lapse().await;
+    }
+
+    /// The same for settlement files.
+    pub(crate) async fn let_files_lapse(&self) {
+        self.change(
+            "UPDATE settlement_files SET lease_until = now()
+             WHERE state IN ('IMPORTING', 'RECONCILING')",
+        )
+        .await;
+    }
+
+    /// The same without letting recovery know: whoever asks finds them free.
+    pub(crate) async fn let_askers_take_over(&self) {
+        for sql in [
+            "UPDATE transaction_checks
+             SET lease_until = now(), next_check_at = now() + interval '1 hour'",
+            "UPDATE bulk_transfer_checks
+             SET lease_until = now(), next_check_at = now() + interval '1 hour'",
+        ] {
+            self.change(sql).await;
+        }
+    }
+
+    async fn change(&self, sql: &'static str) {
+        sqlx::query(sql)
+            .execute(&self.database.owner)
+            .await
+            .expect("the owner may change checks");
     }
 
     /// The same while a process stands still: what it has locked stays its own.
@@ -67,11 +93,14 @@ impl House {
              WHERE schedule_id IN (
                  SELECT schedule_id FROM schedule_checks FOR UPDATE SKIP LOCKED
              )",
+            "UPDATE settlement_files SET lease_until = now()
+             WHERE file_id IN (
+                 SELECT file_id FROM settlement_files
+                 WHERE state IN ('IMPORTING', 'RECONCILING')
+                 FOR UPDATE SKIP LOCKED
+             )",
         ] {
-            sqlx::query(sql)
-                .execute(&self.database.owner)
-                .await
-                .expect("the owner may change checks");
+            self.change(sql).await;
         }
     }
 
@@ -80,18 +109,55 @@ impl House {
         self.under_way().await.is_empty()
     }
 
-    /// The states of what has not come to an end.
+    /// The states of what has not come to an end, and does not wait for a person.
     async fn under_way(&self) -> Vec<String> {
         sqlx::query_scalar(
-            "SELECT state FROM transactions WHERE state NOT IN ('COMPLETED', 'FAILED')",
+            "SELECT state FROM transactions
+             WHERE state NOT IN ('COMPLETED', 'FAILED', 'MANUAL_REVIEW')
+             UNION ALL
+             SELECT state FROM settlement_files WHERE state IN ('IMPORTING', 'RECONCILING')",
         )
         .fetch_all(&self.database.pool)
         .await
         .expect("transactions are read")
     }
 
+    /// Nothing waits for a person.
+    pub(crate) async fn needs_nobody(&self) {
+        let waiting: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM transactions WHERE state = 'MANUAL_REVIEW'")
+                .fetch_one(&self.database.pool)
+                .await
+                .expect("transactions are read");
+        assert_eq!(waiting, 0, "somebody has to decide");
+    }
+
+    /// What orders must have left behind comes to be there, each once.
+    pub(crate) async fn has_marks(&self, orders: &[Order]) {
+        for mark in orders.iter().flat_map(Order::marks) {
+            self.counts_to(mark.sql, &mark.text).await;
+        }
+    }
+
+    /// Waits until a count that is about a text is 1.
+    pub(crate) async fn counts_to(&self, sql: &'static str, text: &str) {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            let count: i64 = sqlx::query_scalar(sql)
+                .bind(text)
+                .fetch_one(&self.database.pool)
+                .await
+                .unwrap_or_else(|error| panic!("{sql}: {error}"));
+            if count == 1 {
+                break;
+            }
+            assert!(Instant::now() < give_up, "{count} and not 1, {text}: {sql}");
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
     /// Waits until nothing is under way any more. The provider answers everything
-    /// here, so nothing may stay UNKNOWN, and nothing needs a person.
+    /// here, so nothing may stay UNKNOWN.
     pub(crate) async fn comes_to_rest(&self, process: &TestProcess) {
         let give_up = Instant::now() + PATIENCE;
         loop {
@@ -160,7 +226,9 @@ impl House {
                  FROM postings JOIN entries ON entries.posting_id = postings.id
                  GROUP BY postings.transaction_id, entries.wallet_id
                  HAVING sum(entries.amount) <> 0
-             ) AS moved",
+             ) AS moved
+             -- What a campaign's budget was given is no transaction's.
+             WHERE transaction_id IS NOT NULL",
         )
         .await
     }

@@ -7,9 +7,10 @@
 
 use sqlx::Row as _;
 
+use crate::flow::Flow;
 use crate::house::House;
 use crate::killed::kill;
-use crate::traffic::{Flow, insist_all};
+use crate::traffic::insist_all;
 
 /// What all books say of one transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]

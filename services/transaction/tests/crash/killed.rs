@@ -10,36 +10,67 @@ use futures::FutureExt;
 use uuid::Uuid;
 
 use crate::cases::{Case, Way, all, every_minute};
+use crate::flow::Flow;
 use crate::house::House;
-use crate::street::Street;
-use crate::traffic::{Flow, Order, ask_all, insist_all};
+use crate::street::{Stage, Street};
+use crate::traffic::{Order, ask_all, insist_all};
 
 /// A job that has its turn every minute has had it by then.
 pub(crate) const A_MINUTE_AND_MORE: Duration = Duration::from_secs(80);
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// No kill loses, doubles or strands anything. Every second case is tried at the
-/// same time, in a house of its own.
+/// No kill loses, doubles or strands anything. Some cases are tried at the same time,
+/// each lane in a house of its own: two that are busy, and one that mostly waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_every_point() {
-    tokio::join!(lane(0), lane(1));
+    let (patient, busy): (Vec<Case>, Vec<Case>) = all().into_iter().partition(Case::waits);
+    let every_second = |first| busy.iter().copied().skip(first).step_by(2);
+    tokio::join!(
+        lane(every_second(0)),
+        lane(every_second(1)),
+        lane(patient.into_iter())
+    );
 }
 
-async fn lane(first: usize) {
+async fn lane(cases: impl Iterator<Item = Case>) {
     let mut street = Street::open().await;
-    for case in all().into_iter().skip(first).step_by(2) {
+    for case in cases {
         // The message of what went wrong is followed by where.
         let survived = AssertUnwindSafe(street.survive(case)).catch_unwind().await;
         assert!(survived.is_ok(), "{case:?}");
     }
 }
 
-/// The same for the points that come by once a minute.
+/// The same for the points that come by once a minute: as many processes on one
+/// database as there are such points, and each is killed at its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_while_cleaning_up() {
-    let one = |case| async move { Street::open().await.survive(case).await };
-    let [before, after] = every_minute();
-    tokio::join!(one(before), one(after));
+    let mut street = Street::open().await;
+    let cases = every_minute();
+    let house = &street.house;
+    house.let_keys_expire().await;
+    let mut processes = Vec::new();
+    for case in cases {
+        let plan = ("BURSAR_CRASH_POINT", case.point);
+        let elsewhere = ("BURSAR_HTTP_ADDRESS", "127.0.0.1:0");
+        processes.push(house.start(&[plan, elsewhere]).await);
+    }
+    let mut orders = house.orders(Flow::Transfer).await;
+    for process in &processes {
+        orders = ask_all(orders, process).await;
+    }
+    for mut process in processes {
+        waits(&mut process).await;
+        process.killed().await;
+    }
+    house.holds_answers(&orders).await;
+    // Those who were killed after it had done it.
+    house.has_no_expired_keys().await;
+    house.let_leases_lapse().await;
+    house.let_publishing_lapse().await;
+    let process = house.start(&[]).await;
+    let [case, ..] = cases;
+    street.close(case, orders, process).await;
 }
 
 /// Nobody has to end the leases of a killed process: within the time everything
@@ -87,25 +118,38 @@ async fn what_does_not_fit_is_found() {
 impl Street {
     /// One kill, and everything that must hold after it.
     pub(crate) async fn survive(&mut self, case: Case) {
-        let stage = self.prepare(case).await;
-        let mut orders = kill(&self.house, stage.asking, case.point, stage.nth).await;
-        orders.extend(stage.silent);
+        let mut stage = self.prepare(case).await;
+        let (asking, silent) = stage.take_orders();
+        let mut orders = kill_on(&self.house, stage, asking, case.point).await;
+        orders.extend(silent);
         self.house.let_leases_lapse().await;
+        self.house.let_publishing_lapse().await;
         let process = self.house.start(&[]).await;
-        self.close(orders, process).await;
+        self.close(case, orders, process).await;
     }
 }
 
 /// Gives the orders, and waits until the process was killed at the nth time that it
 /// came by a point; then every answer that came out of it must be in the database.
 pub(crate) async fn kill(house: &House, orders: Vec<Order>, point: &str, nth: usize) -> Vec<Order> {
-    let plan = format!("{point}:{nth}");
-    let mut process = house.start(&[("BURSAR_CRASH_POINT", &plan)]).await;
-    // Only now is there anything for its recovery, which must not end it before
-    // it is ready.
-    house.let_leases_lapse().await;
+    kill_on(house, Stage::of(Vec::new(), nth), orders, point).await
+}
+
+/// The same on a stage that is set.
+async fn kill_on(house: &House, stage: Stage, orders: Vec<Order>, point: &str) -> Vec<Order> {
+    let plan = format!("{point}:{}", stage.nth);
+    let mut variables = stage.variables();
+    variables.push(("BURSAR_CRASH_POINT", &plan));
+    house.let_publishing_lapse().await;
+    stage.before_start(house).await;
+    let mut process = house.launch(&variables);
+    if process.serves().await {
+        stage.once_it_serves(house).await;
+    }
+    let holding = stage.hold_up(house).await;
     let orders = ask_all(orders, &process).await;
     waits(&mut process).await;
+    drop(holding);
     process.killed().await;
     house.holds_answers(&orders).await;
     orders

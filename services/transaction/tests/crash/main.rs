@@ -12,11 +12,19 @@
 //! database.
 
 mod books;
+mod cards;
 mod cases;
 mod chaos;
 mod edge_cases;
+mod flow;
 mod house;
 mod killed;
+mod passages;
+mod payouts;
+mod publishing;
+mod screening;
+mod settlement;
 mod standing;
 mod street;
+mod tasks;
 mod traffic;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::cases::Case;
+use crate::house::House;
 use crate::killed::{A_MINUTE_AND_MORE, LOOK_AGAIN};
 use crate::street::{Stage, Street};
 use crate::traffic::{Order, ask_all, ask_all_interrupted};
@@ -24,20 +25,19 @@ impl Street {
     /// The process freezes at the point, another takes over, and then the first goes
     /// on as if nothing had been. True when the other had finished everything by then.
     pub(crate) async fn survive_freeze(&mut self, case: Case) -> bool {
-        let Stage {
-            asking,
-            silent,
-            nth,
-        } = self.prepare(case).await;
+        let mut stage = self.prepare(case).await;
+        let (asking, silent) = stage.take_orders();
         let trail = Trail::new();
-        let plan = format!("{}:{nth}:stop", case.point);
+        let plan = format!("{}:{}:stop", case.point, stage.nth);
         let house = &self.house;
-        let frozen = house.start(&variables(&plan, &trail)).await;
-        house.let_leases_lapse().await;
+        let frozen = standing(house, &stage, &plan, &trail).await;
+        let mut holding = stage.hold_up(house).await;
+        let serves = frozen.has_served();
         // Every second caller does not wait, and asks the other process meanwhile.
         let mut impatient: Vec<Order> = asking.iter().step_by(2).cloned().collect();
         let freezing = async {
             stands(&frozen, &trail, case.point).await;
+            drop(holding.take());
             let thaw = Instant::now() + FROZEN;
             let other = house.start(&[("BURSAR_HTTP_ADDRESS", "127.0.0.1:0")]).await;
             house.let_free_leases_lapse().await;
@@ -49,43 +49,61 @@ impl Street {
             frozen.go_on();
             (other, is_finished)
         };
-        let asked = ask_all_interrupted(asking, &frozen);
+        let asked = async {
+            if !serves {
+                // It stands before it serves, so nobody asks it before it goes on.
+                assert!(frozen.serves().await, "it ended:\n{}", frozen.log());
+            }
+            ask_all_interrupted(asking, &frozen).await
+        };
         let (mut orders, (other, is_finished)) = tokio::join!(asked, freezing);
         for (order, elsewhere) in orders.iter_mut().step_by(2).zip(&impatient) {
             order.take_in(elsewhere);
         }
+        // Nobody reads a file any more: its bringers have been answered.
+        house.let_files_lapse().await;
         house.comes_to_rest(&other).await;
         tokio::time::sleep(OCCASION).await;
         frozen.stop().await;
         house.holds_answers(&orders).await;
         orders.extend(silent);
-        self.close(orders, other).await;
+        self.close(case, orders, other).await;
         is_finished
     }
 
     /// PostgreSQL is killed while the process stands at the point, and is started
     /// again; the process goes on and finds out by itself.
     pub(crate) async fn survive_database(&mut self, case: Case) {
-        let stage = self.prepare(case).await;
+        let mut stage = self.prepare(case).await;
+        let (asking, silent) = stage.take_orders();
         let trail = Trail::new();
         let plan = format!("{}:{}:stop", case.point, stage.nth);
         let house = &self.house;
         let server = self.server.as_mut();
         let server = server.expect("a street with a server of its own");
-        let mut process = house.start(&variables(&plan, &trail)).await;
-        house.let_leases_lapse().await;
+        let mut process = standing(house, &stage, &plan, &trail).await;
+        let mut holding = stage.hold_up(house).await;
+        let serves = process.has_served();
         let losing = async {
             stands(&process, &trail, case.point).await;
+            drop(holding.take());
             server.kill().await;
             server.restart().await;
             process.go_on();
         };
-        let (mut orders, ()) = tokio::join!(ask_all(stage.asking, &process), losing);
+        let asked = async {
+            if !serves {
+                assert!(process.serves().await, "it ended:\n{}", process.log());
+            }
+            ask_all(asking, &process).await
+        };
+        let (mut orders, ()) = tokio::join!(asked, losing);
         assert!(process.is_running(), "it ended:\n{}", process.log());
         house.holds_answers(&orders).await;
+        house.let_files_lapse().await;
         house.comes_to_rest(&process).await;
-        orders.extend(stage.silent);
-        self.close(orders, process).await;
+        orders.extend(silent);
+        self.close(case, orders, process).await;
     }
 }
 
@@ -107,6 +125,31 @@ impl Drop for Trail {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
+}
+
+/// Launches the process that is to stand at a point, and waits until it serves or
+/// stands there before it does.
+async fn standing(house: &House, stage: &Stage, plan: &str, trail: &Trail) -> TestProcess {
+    let mut all = stage.variables();
+    all.extend(variables(plan, trail));
+    house.let_publishing_lapse().await;
+    stage.before_start(house).await;
+    let process = house.launch(&all);
+    let point = plan.split(':').next().unwrap_or(plan);
+    let standing = async {
+        while !trail.has(point) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        process.stopped().await;
+    };
+    let serves = tokio::select! {
+        serves = process.serves() => serves,
+        () = standing => false,
+    };
+    if serves {
+        stage.once_it_serves(house).await;
+    }
+    process
 }
 
 fn variables<'a>(plan: &'a str, trail: &'a Trail) -> [(&'static str, &'a str); 2] {

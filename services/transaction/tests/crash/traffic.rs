@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use bursar_contracts::transaction::v1::back_office_service_client::BackOfficeServiceClient;
 use bursar_contracts::transaction::v1::bulk_service_client::BulkServiceClient;
 use bursar_contracts::transaction::v1::schedule_service_client::ScheduleServiceClient;
 use bursar_contracts::transaction::v1::transaction_service_client::TransactionServiceClient;
 use bursar_contracts::transaction::v1::{
-    BulkTransferMode, BulkTransferOrder, CreateBulkTransferRequest, CreateDepositRequest,
-    CreateRefundRequest, CreateScheduleRequest, CreateTransferRequest, CreateWithdrawalRequest,
-    ListScheduleRunsRequest, ScheduleRunState, Transaction, TransactionState,
+    CreateAdjustmentRequest, CreateBonusGrantRequest, CreateBulkTransferRequest,
+    CreateDepositRequest, CreateRefundRequest, CreateScheduleRequest, CreateTransferRequest,
+    CreateWithdrawalRequest, ListScheduleRunsRequest, ScheduleRunState, Transaction,
+    TransactionState,
 };
 use bursar_contracts::r#type::v1::Money;
 use bursar_status::StatusExt;
@@ -18,34 +20,12 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use uuid::Uuid;
 
-use crate::house::{House, Person};
+use crate::house::Person;
+use crate::tasks::{Mark, Task};
 
-/// How many orders are given at the same time.
-const ORDERS: i64 = 4;
-/// How many transfers a bulk transfer has.
-const IN_BULK: i64 = 3;
-/// An amount that the sandbox accepts at once and charges two seconds later.
-const LATER: i64 = 99_903;
 /// How long a caller tries to get an answer, and how long it waits between.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flow {
-    Transfer,
-    Deposit,
-    /// A deposit that the provider finishes later.
-    DepositLater,
-    Withdrawal,
-    /// A transfer, given back by who received it.
-    GiveBack,
-    /// A deposit, given back by the provider.
-    RefundDeposit,
-    Bulk,
-    /// A transfer that is made a moment later, by the service itself.
-    Planned,
-}
 
 /// A request of somebody's, and what was answered.
 #[derive(Clone, Debug)]
@@ -53,17 +33,59 @@ pub(crate) struct Order {
     key: String,
     token: String,
     wish: Wish,
-    answer: Option<Vec<Told>>,
+    /// How long the caller waits, where it waits no longer than for so long.
+    timeout: Option<Duration>,
+    /// The reason of the error that is the right answer.
+    refusal: Option<&'static str>,
+    answer: Option<Answer>,
 }
 
+/// What somebody wants.
 #[derive(Clone, Debug)]
-enum Wish {
+pub(crate) enum Wish {
     Transfer(CreateTransferRequest),
     Deposit(CreateDepositRequest),
     Withdrawal(CreateWithdrawalRequest),
     Refund(CreateRefundRequest),
+    Adjustment(CreateAdjustmentRequest),
+    BonusGrant(CreateBonusGrantRequest),
     Bulk(CreateBulkTransferRequest),
     Planned(CreateScheduleRequest),
+    Task(Task),
+}
+
+/// What was answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// Of transactions.
+    pub(crate) told: Vec<Told>,
+    /// Of anything else.
+    pub(crate) said: String,
+}
+
+impl Told {
+    pub(crate) fn of(transaction: &Transaction) -> Self {
+        Self {
+            id: transaction.transaction_id.clone(),
+            state: transaction.state(),
+        }
+    }
+}
+
+impl Answer {
+    pub(crate) fn of(told: Told) -> Self {
+        Self {
+            told: vec![told],
+            said: String::new(),
+        }
+    }
+
+    pub(crate) fn saying(said: impl Into<String>) -> Self {
+        Self {
+            told: Vec::new(),
+            said: said.into(),
+        }
+    }
 }
 
 /// What was told of a transaction.
@@ -73,98 +95,31 @@ pub(crate) struct Told {
     pub(crate) state: TransactionState,
 }
 
-impl Flow {
-    /// What must have happened before.
-    pub(crate) fn originals(self, house: &House) -> Vec<Order> {
-        match self {
-            Self::GiveBack => Self::Transfer.orders(house, &[]),
-            Self::RefundDeposit => Self::Deposit.orders(house, &[]),
-            Self::Transfer
-            | Self::Deposit
-            | Self::DepositLater
-            | Self::Withdrawal
-            | Self::Bulk
-            | Self::Planned => Vec::new(),
-        }
-    }
-
-    /// Orders of different amounts, about these transactions where it has any.
-    pub(crate) fn orders(self, house: &House, originals: &[String]) -> Vec<Order> {
-        let [payer, payee] = &house.people;
-        let refund = |original: &String| {
-            Wish::Refund(CreateRefundRequest {
-                transaction_id: original.clone(),
-                ..CreateRefundRequest::default()
-            })
-        };
-        let each = |order: &dyn Fn(i64) -> Order| (1..=ORDERS).map(order).collect();
-        match self {
-            Self::Transfer => each(&|minor| {
-                let wish = Wish::Transfer(CreateTransferRequest {
-                    from_wallet_id: payer.wallet.clone(),
-                    to_wallet_id: payee.wallet.clone(),
-                    amount: euros(minor),
-                    ..CreateTransferRequest::default()
-                });
-                Order::new(&payer.token, wish)
-            }),
-            Self::Deposit => each(&|minor| Order::deposit(payer, minor)),
-            Self::DepositLater => each(&|minor| Order::deposit(payer, minor * 100_000 + LATER)),
-            Self::Withdrawal => each(&|minor| {
-                let wish = Wish::Withdrawal(CreateWithdrawalRequest {
-                    wallet_id: payer.wallet.clone(),
-                    amount: euros(minor),
-                    provider: "sandbox".to_owned(),
-                    ..CreateWithdrawalRequest::default()
-                });
-                Order::new(&payer.token, wish)
-            }),
-            Self::GiveBack => {
-                let orders = originals.iter().map(refund);
-                orders.map(|wish| Order::new(&payee.token, wish)).collect()
-            }
-            Self::RefundDeposit => {
-                let orders = originals.iter().map(refund);
-                orders
-                    .map(|wish| Order::new(&house.operator, wish))
-                    .collect()
-            }
-            Self::Bulk => each(&|minor| Order::new(&payer.token, bulk(payer, payee, minor))),
-            Self::Planned => each(&|minor| {
-                let wish = Wish::Planned(CreateScheduleRequest {
-                    from_wallet_id: payer.wallet.clone(),
-                    to_wallet_id: payee.wallet.clone(),
-                    amount: euros(minor),
-                    start_at: Some(now_stamp()),
-                    ..CreateScheduleRequest::default()
-                });
-                Order::new(&payer.token, wish)
-            }),
-        }
-    }
-}
-
-fn bulk(payer: &Person, payee: &Person, minor: i64) -> Wish {
-    let transfers = (1..=IN_BULK).map(|number| BulkTransferOrder {
-        item_key: format!("item-{number}"),
-        from_wallet_id: payer.wallet.clone(),
-        to_wallet_id: payee.wallet.clone(),
-        amount: euros(minor * 10 + number),
-        ..BulkTransferOrder::default()
-    });
-    Wish::Bulk(CreateBulkTransferRequest {
-        mode: BulkTransferMode::Independent.into(),
-        transfers: transfers.collect(),
-    })
-}
-
 impl Order {
-    fn new(token: &str, wish: Wish) -> Self {
+    pub(crate) fn new(token: &str, wish: Wish) -> Self {
         Self {
             key: Uuid::now_v7().to_string(),
             token: token.to_owned(),
             wish,
+            timeout: None,
+            refusal: None,
             answer: None,
+        }
+    }
+
+    /// The same of a caller who waits no longer.
+    pub(crate) fn within(self, timeout: Duration) -> Self {
+        Self {
+            timeout: Some(timeout),
+            ..self
+        }
+    }
+
+    /// The same where an error for this reason is the right answer, and no other is.
+    pub(crate) fn refused(self, reason: &'static str) -> Self {
+        Self {
+            refusal: Some(reason),
+            ..self
         }
     }
 
@@ -181,18 +136,29 @@ impl Order {
     /// Asks, for the first time or again. What was answered once is answered so
     /// again, be it that the transaction has failed.
     pub(crate) async fn ask(&mut self, process: &TestProcess) -> Result<(), Status> {
-        let told = match self.send(process).await {
-            Ok(told) => told,
+        let answer = match self.send(process).await {
+            Ok(answer) => {
+                assert_eq!(self.refusal, None, "{:?} was not refused", self.wish);
+                answer
+            }
             Err(status) => {
                 self.plan_anew(&status);
-                vec![failed(&status).ok_or(status)?]
+                self.error(&status).ok_or(status)?
             }
         };
         match &self.answer {
-            Some(before) => assert_eq!(*before, told, "another answer to {:?}", self.wish),
-            None => self.answer = Some(told),
+            Some(before) => assert_eq!(*before, answer, "another answer to {:?}", self.wish),
+            None => self.answer = Some(answer),
         }
         Ok(())
+    }
+
+    /// The answer that an error is, where it is one.
+    fn error(&self, status: &Status) -> Option<Answer> {
+        match (reason(status), self.refusal) {
+            (Some(found), Some(wanted)) if found == wanted => Some(Answer::saying(wanted)),
+            _ => failed(status).map(Answer::of),
+        }
     }
 
     /// A start that passed before anything was recorded is told anew, with the same
@@ -217,7 +183,7 @@ impl Order {
         assert!(answered.is_ok(), "no answer in time:\n{}", process.log());
     }
 
-    async fn send(&self, process: &TestProcess) -> Result<Vec<Told>, Status> {
+    async fn send(&self, process: &TestProcess) -> Result<Answer, Status> {
         let mut client = TransactionServiceClient::new(process.channel());
         let transaction = match &self.wish {
             Wish::Transfer(wish) => {
@@ -236,17 +202,30 @@ impl Order {
                 let response = client.create_refund(self.request(wish)).await?;
                 response.into_inner().transaction
             }
+            Wish::Adjustment(wish) => {
+                let mut client = BackOfficeServiceClient::new(process.channel());
+                let response = client.create_adjustment(self.request(wish)).await?;
+                response.into_inner().transaction
+            }
+            Wish::BonusGrant(wish) => {
+                let mut client = BackOfficeServiceClient::new(process.channel());
+                let response = client.create_bonus_grant(self.request(wish)).await?;
+                response.into_inner().transaction
+            }
             Wish::Bulk(wish) => {
                 let mut client = BulkServiceClient::new(process.channel());
                 let response = client.create_bulk_transfer(self.request(wish)).await?;
                 let items = response.into_inner().items.into_iter();
-                return Ok(items
-                    .map(|item| Told {
-                        state: item.state(),
-                        id: item.transaction_id,
-                    })
-                    .collect());
+                let told = items.map(|item| Told {
+                    state: item.state(),
+                    id: item.transaction_id,
+                });
+                return Ok(Answer {
+                    told: told.collect(),
+                    said: String::new(),
+                });
             }
+            Wish::Task(task) => return task.carry_out(process, self).await,
             Wish::Planned(wish) => {
                 let mut client = ScheduleServiceClient::new(process.channel());
                 let response = client.create_schedule(self.request(wish)).await?;
@@ -256,10 +235,7 @@ impl Order {
             }
         };
         let transaction: Transaction = transaction.expect("a response has its transaction");
-        Ok(vec![Told {
-            state: transaction.state(),
-            id: transaction.transaction_id,
-        }])
+        Ok(Answer::of(Told::of(&transaction)))
     }
 
     /// What became of the one run of a schedule; to be asked again while it is not over.
@@ -267,7 +243,7 @@ impl Order {
         &self,
         client: &mut ScheduleServiceClient<Channel>,
         id: &str,
-    ) -> Result<Vec<Told>, Status> {
+    ) -> Result<Answer, Status> {
         let request = ListScheduleRunsRequest {
             schedule_id: id.to_owned(),
             ..ListScheduleRunsRequest::default()
@@ -276,13 +252,14 @@ impl Order {
         let runs = client.list_schedule_runs(request).await?.into_inner().runs;
         match runs.as_slice() {
             [run] if run.state() == ScheduleRunState::Completed => {
-                let ids = run.transaction_ids.iter();
-                Ok(ids
-                    .map(|id| Told {
-                        id: id.clone(),
-                        state: TransactionState::Completed,
-                    })
-                    .collect())
+                let told = run.transaction_ids.iter().map(|id| Told {
+                    id: id.clone(),
+                    state: TransactionState::Completed,
+                });
+                Ok(Answer {
+                    told: told.collect(),
+                    said: String::new(),
+                })
             }
             [] => Err(Status::unavailable("it has not begun")),
             [run] if run.ended_at.is_none() => Err(Status::unavailable("it is under way")),
@@ -290,8 +267,18 @@ impl Order {
         }
     }
 
-    fn request<T: Clone>(&self, wish: &T) -> Request<T> {
-        keyed(with_token(wish.clone(), &self.token), &self.key)
+    /// A request with the caller's token and key.
+    pub(crate) fn request<T: Clone>(&self, wish: &T) -> Request<T> {
+        let mut request = self.plain(wish.clone());
+        if let Some(timeout) = self.timeout {
+            request.set_timeout(timeout);
+        }
+        keyed(request, &self.key)
+    }
+
+    /// A request with the caller's token.
+    pub(crate) fn plain<T>(&self, wish: T) -> Request<T> {
+        with_token(wish, &self.token)
     }
 
     /// Takes in what the same order, asked elsewhere, was answered. Whoever answers,
@@ -305,7 +292,27 @@ impl Order {
 
     /// What was answered.
     pub(crate) fn told(&self) -> &[Told] {
-        self.answer.as_deref().unwrap_or_default()
+        self.answer.as_ref().map_or(&[], |answer| &answer.told)
+    }
+
+    /// What was answered of something else than transactions.
+    pub(crate) fn said(&self) -> &str {
+        self.answer.as_ref().map_or("", |answer| &answer.said)
+    }
+
+    /// What it must have left behind, besides transactions.
+    pub(crate) fn marks(&self) -> Vec<Mark> {
+        match &self.wish {
+            Wish::Task(task) => task.marks(),
+            Wish::Transfer(_)
+            | Wish::Deposit(_)
+            | Wish::Withdrawal(_)
+            | Wish::Refund(_)
+            | Wish::Adjustment(_)
+            | Wish::BonusGrant(_)
+            | Wish::Bulk(_)
+            | Wish::Planned(_) => Vec::new(),
+        }
     }
 
     /// The transactions of the answer.
@@ -380,19 +387,38 @@ fn is_to_be_tried_again(status: &Status) -> bool {
     let is_gone = details.error_info().is_none()
         && matches!(
             status.code(),
-            Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
+            Code::Unavailable
+                | Code::Unknown
+                | Code::Cancelled
+                | Code::DeadlineExceeded
+                | Code::Internal
         );
-    is_gone || details.retry_info().is_some() || has_passed(status)
+    is_gone || details.retry_info().is_some() || has_passed(status) || broke_off(status)
+}
+
+/// True when a file was not read to its end, which its bringer may try again.
+fn broke_off(status: &Status) -> bool {
+    let details = status.get_error_details();
+    let info = details.error_info();
+    info.is_some_and(|info| {
+        info.metadata
+            .get("problem")
+            .is_some_and(|it| it == "interrupted")
+    })
 }
 
 /// True when a schedule was refused because its start has passed.
 fn has_passed(status: &Status) -> bool {
-    let details = status.get_error_details();
-    let info = details.error_info();
-    info.is_some_and(|info| info.reason == "SCHEDULE_START_PASSED")
+    reason(status).is_some_and(|reason| reason == "SCHEDULE_START_PASSED")
 }
 
-fn now_stamp() -> Timestamp {
+/// The reason of an error that says one.
+pub(crate) fn reason(status: &Status) -> Option<String> {
+    let details = status.get_error_details();
+    details.error_info().map(|info| info.reason.clone())
+}
+
+pub(crate) fn now_stamp() -> Timestamp {
     let now = bursar_server::now();
     Timestamp {
         seconds: now.unix_timestamp(),
@@ -400,7 +426,8 @@ fn now_stamp() -> Timestamp {
     }
 }
 
-fn euros(minor_units: i64) -> Option<Money> {
+/// An amount.
+pub(crate) fn euros(minor_units: i64) -> Option<Money> {
     Some(Money {
         currency_code: "EUR".to_owned(),
         minor_units,

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A new user who may make bulk transfers.
-fn banker(mesh: &Mesh) -> Person<'_> {
+pub(crate) fn banker(mesh: &Mesh) -> Person<'_> {
     let mut person = mesh.person();
     let mut claims = Tokens::user_claims(person.id);
     claims.permissions.push("bulk_transfer:*:own".to_owned());
@@ -37,7 +37,7 @@ fn client(mesh: &Mesh) -> BulkServiceClient<Channel> {
     BulkServiceClient::new(mesh.service.channel())
 }
 
-fn bulk(
+pub(crate) fn bulk(
     mode: BulkTransferMode,
     from: &str,
     to: &str,
@@ -56,7 +56,7 @@ fn bulk(
     }
 }
 
-async fn create(
+pub(crate) async fn create(
     mesh: &Mesh,
     person: &Person<'_>,
     request: CreateBulkTransferRequest,

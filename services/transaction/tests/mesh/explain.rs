@@ -4,18 +4,21 @@
 use bursar_aip::id::UserId;
 use bursar_contracts::transaction::v1::explain_service_client::ExplainServiceClient;
 use bursar_contracts::transaction::v1::{
-    ExplainTransactionRequest, ExplainedStep, Explanation, ProviderCallOutcome, TransactionState,
+    BulkTransferMode, ExplainTransactionRequest, ExplainedPosting, ExplainedStep, Explanation, Fee,
+    FeePayer, ProviderCallOutcome, TransactionState, TransactionType,
 };
 use bursar_contracts::wallet::v1::PostingKind;
 use bursar_testkit::{Tokens, with_token};
 use serde_json::json;
 use tonic::{Code, Status};
 
+use crate::bulk::{banker, bulk, create};
 use crate::support::Mesh;
-use crate::support::calls::{refusal, transfer, withdrawal};
+use crate::support::calls::{deposit, refusal, transfer, withdrawal};
+use crate::support::prices::rule;
 use crate::support::wire::Mode;
 
-async fn explain(mesh: &Mesh, token: &str, id: &str) -> Result<Explanation, Status> {
+pub(crate) async fn explain(mesh: &Mesh, token: &str, id: &str) -> Result<Explanation, Status> {
     let request = ExplainTransactionRequest {
         transaction_id: id.to_owned(),
     };
@@ -29,7 +32,7 @@ async fn explain(mesh: &Mesh, token: &str, id: &str) -> Result<Explanation, Stat
 }
 
 /// A token of somebody who may have every transaction explained.
-fn operator(mesh: &Mesh) -> String {
+pub(crate) fn operator(mesh: &Mesh) -> String {
     let mut claims = Tokens::user_claims(UserId::generate());
     for permission in ["transaction:explain:any", "wallet:read:any"] {
         claims.permissions.push(permission.to_owned());
@@ -176,4 +179,89 @@ async fn what_is_missing_is_named() {
         .collect();
     assert_eq!(missing, ["entries"]);
     assert!(!told.missing_parts[0].cause.is_empty());
+}
+
+fn postings(explanation: &Explanation) -> impl Iterator<Item = &ExplainedPosting> {
+    let steps = explanation.steps.iter();
+    steps.filter_map(|step| step.posting.as_ref())
+}
+
+/// The fee of a posting is told by itself, to the payer, to whoever receives the money
+/// and to operators, and only of the posting that takes it.
+#[tokio::test]
+async fn a_fee_is_told_apart_from_the_amount() {
+    let mesh = Mesh::start().await;
+    let (alice, bob) = (mesh.person(), mesh.person());
+    let (from, to) = (alice.funded(3_000).await, bob.wallet().await);
+    for kind in [TransactionType::Transfer, TransactionType::Withdrawal] {
+        let made = mesh.make_rule(rule(kind, FeePayer::Sender)).await;
+        made.expect("the rule makes sense");
+    }
+    let sent = alice.transfer(transfer(&from, &to, 1_000)).await;
+    let sent = sent.expect("alice has enough");
+    let taken = Fee {
+        amount_minor: 35,
+        ..sent.fee.clone().expect("a rule is there for it")
+    };
+    for token in [&alice.token, &bob.token, &operator(&mesh)] {
+        let told = explain(&mesh, token, &sent.transaction_id).await;
+        let told = told.expect("they may see it");
+        let fees: Vec<_> = postings(&told).map(|posting| posting.fee.clone()).collect();
+        assert_eq!(fees, [Some(taken.clone())]);
+    }
+    let own = explain(&mesh, &alice.token, &sent.transaction_id).await;
+    let own = own.expect("it is hers");
+    assert_eq!(entries(&own), [(PostingKind::Transfer, &*from, -1_035)]);
+
+    let paid = alice.withdraw(withdrawal(&from, 1_000)).await;
+    let paid = paid.expect("alice has enough").transaction_id;
+    mesh.reaches(&paid, TransactionState::Completed).await;
+    let told = explain(&mesh, &alice.token, &paid).await.expect("hers");
+    let fees: Vec<_> = postings(&told)
+        .map(|posting| {
+            (
+                posting.kind(),
+                posting.fee.as_ref().map(|fee| fee.amount_minor),
+            )
+        })
+        .collect();
+    let expected = [
+        (PostingKind::Hold, None),
+        (PostingKind::HoldCapture, Some(35)),
+    ];
+    assert_eq!(fees, expected);
+
+    // Deposits have no rule.
+    let free = alice
+        .deposit(deposit(&from, 100))
+        .await
+        .expect("it is taken");
+    let told = explain(&mesh, &alice.token, &free.transaction_id).await;
+    assert!(postings(&told.expect("hers")).all(|posting| posting.fee.is_none()));
+}
+
+/// A transfer of a bulk transfer is explained with it, and one that a person made by
+/// itself with neither a bulk transfer nor a schedule.
+#[tokio::test]
+async fn a_transfer_of_a_bulk_names_it() {
+    let mesh = Mesh::start().await;
+    let (alice, bob) = (banker(&mesh), mesh.person());
+    let (from, to) = (alice.funded(1_000).await, bob.wallet().await);
+    let order = bulk(BulkTransferMode::Independent, &from, &to, &[10, 20]);
+    let made = create(&mesh, &alice, order, "k", None).await;
+    let made = made.expect("there is money").into_inner();
+    let bulk = made.bulk_transfer.expect("a response has it");
+    for item in &made.items {
+        for token in [&alice.token, &operator(&mesh)] {
+            let told = explain(&mesh, token, &item.transaction_id).await;
+            let told = told.expect("they may see it");
+            assert_eq!(told.bulk_transfer_id, bulk.bulk_transfer_id);
+            assert_eq!((&*told.schedule_id, told.schedule_run_number), ("", 0));
+        }
+    }
+    let sent = alice.transfer(transfer(&from, &to, 10)).await;
+    let sent = sent.expect("alice has enough").transaction_id;
+    let told = explain(&mesh, &alice.token, &sent).await.expect("hers");
+    assert_eq!((&*told.bulk_transfer_id, &*told.schedule_id), ("", ""));
+    assert_eq!(told.schedule_run_number, 0);
 }

@@ -295,29 +295,6 @@ async fn malformed_rules_are_refused() {
     mesh.verify().await;
 }
 
-/// When the rules cannot be read nothing is recorded.
-#[tokio::test]
-async fn unreadable_rules_let_nothing_pass() {
-    let mesh = Mesh::start().await;
-    let (alice, bob) = (mesh.person(), mesh.person());
-    let (from, to) = (alice.funded(1_000).await, bob.wallet().await);
-    let before = mesh.count(TRANSACTIONS).await;
-    sqlx::query("ALTER TABLE fraud_rule_sets RENAME TO gone")
-        .execute(&mesh.database.owner)
-        .await
-        .expect("the owner may rename it");
-    let sent = alice.transfer(transfer(&from, &to, 10)).await;
-    let paid_out = alice.withdraw(withdrawal(&from, 10)).await;
-    for refused in [sent, paid_out] {
-        let refused = refused.expect_err("it is not screened");
-        // No verdict: the service could not do its work.
-        let is_broken = matches!(refused.code(), Code::Unavailable | Code::Internal);
-        assert!(is_broken, "{refused:?}");
-    }
-    assert_eq!(mesh.count(TRANSACTIONS).await, before);
-    assert_eq!(alice.balance(&from).await, (1_000, 0));
-}
-
 /// A bulk transfer is screened like its transfers one after the other, and refused as a
 /// whole.
 #[tokio::test]

@@ -95,6 +95,36 @@ pub(super) fn exceeded(status: &Status) -> (String, HashMap<String, String>) {
     (info.reason.clone(), info.metadata.clone())
 }
 
+/// Operators see how often each kind of limit refused each kind of movement.
+#[tokio::test]
+async fn refusals_are_counted() {
+    let mesh = Mesh::start().await;
+    let alice = mesh.person();
+    let wallet = alice.funded(100).await;
+    let limited = PutLimitRuleRequest {
+        single_minor: Some(50),
+        velocity: Some(LimitVelocity {
+            max_count: 0,
+            window_seconds: 60,
+        }),
+        movement: LimitedMovement::Withdrawal.into(),
+        ..rule()
+    };
+    put(&mesh, limited).await;
+    let names = [
+        r#"bursar_limit_refusals_total{limit="single",movement="withdrawal"}"#,
+        r#"bursar_limit_refusals_total{limit="velocity",movement="withdrawal"}"#,
+    ];
+    let refused = async {
+        for amount in [51, 50] {
+            let refused = alice.withdraw(withdrawal(&wallet, amount)).await;
+            exceeded(&refused.expect_err("a limit is in the way"));
+        }
+    };
+    let grown = mesh.grown(names, refused).await;
+    assert!(grown.iter().all(|grown| *grown >= 1), "{grown:?}");
+}
+
 /// Each kind of limit lets through what reaches it and refuses one more, and says
 /// what the limit is, what was used, what is left, and by which rule.
 #[tokio::test]

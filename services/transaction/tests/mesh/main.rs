@@ -1,23 +1,28 @@
 //! The transaction service in a mesh of real services, each test with its own.
 
+mod back_office;
 mod bank;
 mod bulk;
 mod callbacks;
+mod cards;
 mod deposits;
 mod edge_cases;
 mod explain;
 mod fees;
 mod fraud;
 mod fraud_cases;
+mod fraud_failures;
 mod fraud_worker;
 mod fx;
 mod invariants;
 mod limits;
 mod lost_answers;
+mod payouts;
 mod quotes;
 mod reads;
 mod reconciliation;
 mod reconciliation_import;
+mod reconciliation_proof;
 mod reconciliation_sandbox;
 mod reconciliation_settings;
 mod refunds;

@@ -227,6 +227,7 @@ async fn ten_thousand_lines_yield_the_planted_breaks() {
         assert_eq!(told.resolution(), BreakResolution::MatchedLater);
         assert_eq!(told.resolved_by, "service:transaction");
     }
+    mesh.verify_reconciliation().await;
 }
 
 /// A transaction that completes later explains its break when the next file
@@ -257,6 +258,7 @@ async fn a_later_state_closes_a_break() {
     let breaks = mesh.breaks(ListBreaksRequest::default()).await;
     assert_eq!(breaks.len(), 1);
     assert_eq!(breaks[0].resolution(), BreakResolution::MatchedLater);
+    mesh.verify_reconciliation().await;
 }
 
 /// A break is resolved once: the same again answers the same, another way is
@@ -291,4 +293,5 @@ async fn a_break_is_resolved_once() {
     let seen = mesh.breaks(ListBreaksRequest::default()).await;
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].state(), BreakState::Resolved);
+    mesh.verify_reconciliation().await;
 }

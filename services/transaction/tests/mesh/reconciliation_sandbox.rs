@@ -22,7 +22,7 @@ async fn plant(mesh: &Mesh, fault: Value) {
     assert_eq!(response.status(), 201, "{:?}", response.text().await);
 }
 
-async fn file(mesh: &Mesh, day: &str) -> String {
+pub(crate) async fn file(mesh: &Mesh, day: &str) -> String {
     let address = mesh.sandbox.http_address;
     let response = mesh
         .http

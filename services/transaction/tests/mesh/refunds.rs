@@ -33,7 +33,7 @@ fn token(mesh: &Mesh, id: UserId, permissions: &[&str]) -> String {
     mesh.tokens.mint(claims)
 }
 
-fn operator(mesh: &Mesh) -> String {
+pub(crate) fn operator(mesh: &Mesh) -> String {
     let permissions = [
         "refund:create:any",
         "review:list:any",
@@ -61,7 +61,7 @@ async fn refund_with(
     mesh.client().create_refund(request).await
 }
 
-async fn refund(
+pub(crate) async fn refund(
     mesh: &Mesh,
     token: &str,
     id: &str,

@@ -5,6 +5,7 @@
 pub(crate) mod calls;
 pub(crate) mod fraud;
 pub(crate) mod inbox;
+pub(crate) mod metrics;
 pub(crate) mod person;
 pub(crate) mod prices;
 pub(crate) mod settlement;
@@ -27,8 +28,8 @@ pub(crate) const API_KEY: &str = "the-api-key-of-the-tests";
 /// The secret of the sandbox's callbacks.
 pub(crate) const CALLBACK_SECRET: &str = "the-callback-secret-of-the-tests";
 /// How long a test waits for what recovery brings.
-const PATIENCE: Duration = Duration::from_secs(30);
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Waits, when midnight of UTC is near, until it is over: what a test counts by the day
 /// or the month is counted on one day then.

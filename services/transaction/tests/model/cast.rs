@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use bursar_aip::id::{TransactionId, UserId, WalletId};
+use bursar_aip::id::{CampaignId, TransactionId, UserId, WalletId};
 use bursar_money::{Currency, PositiveMoney};
 use bursar_transaction::domain::{
-    Back, Initiated, Movement, Price, ProviderName, Refund, Terms, Transaction,
+    Adjustment, AdjustmentDirection, AdjustmentReason, Back, Initiated, Movement, Price,
+    ProviderName, Refund, Terms, Transaction,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -36,6 +37,10 @@ pub(crate) enum Scene {
     Refund,
     /// A withdrawal alone.
     Withdrawal,
+    /// An operator takes from A, which begins with nothing, and gives to A.
+    Adjustments,
+    /// Two grants of bonus money to A, of which the campaign's budget has one.
+    Grants,
 }
 
 impl Scene {
@@ -53,10 +58,25 @@ impl Scene {
             (Self::Provider, 0) | (Self::Withdrawal, _) => Movement::Withdrawal {
                 from: wallet(0),
                 provider: provider(),
+                payout_account: None,
             },
             (Self::Provider, _) => Movement::Deposit {
                 to: wallet(0),
                 provider: provider(),
+            },
+            (Self::Adjustments, tx) => Movement::Adjustment(Adjustment {
+                wallet: wallet(0),
+                direction: if tx == 0 {
+                    AdjustmentDirection::Debit { owner: owner() }
+                } else {
+                    AdjustmentDirection::Credit
+                },
+                reason: AdjustmentReason::Correction,
+                corrects: None,
+            }),
+            (Self::Grants, _) => Movement::BonusGrant {
+                campaign: CampaignId::from_uuid(Uuid::from_u128(55)),
+                to: wallet(0),
             },
             (Self::Refund, _) => Movement::Refund(Refund {
                 original: id(9),
@@ -74,7 +94,7 @@ impl Scene {
     pub(crate) fn funds(self) -> [i8; 2] {
         match self {
             Self::Transfers => [1, 2],
-            Self::Provider => [0, 0],
+            Self::Provider | Self::Adjustments | Self::Grants => [0, 0],
             Self::Refund => [3, 0],
             Self::Withdrawal => [2, 0],
         }
@@ -83,7 +103,7 @@ impl Scene {
     /// When the clock stops: after the last window has closed.
     pub(crate) fn last_hour(self) -> u8 {
         match self {
-            Self::Transfers => 0,
+            Self::Transfers | Self::Adjustments | Self::Grants => 0,
             Self::Provider | Self::Refund | Self::Withdrawal => 3,
         }
     }
@@ -91,7 +111,7 @@ impl Scene {
     /// How many transactions there are.
     pub(crate) fn transactions(self) -> usize {
         match self {
-            Self::Transfers | Self::Provider | Self::Refund => 2,
+            Self::Transfers | Self::Provider | Self::Refund | Self::Adjustments | Self::Grants => 2,
             Self::Withdrawal => 1,
         }
     }
@@ -101,7 +121,7 @@ impl Scene {
     /// message on the way and ends.
     pub(crate) fn keeps_overtaken(self) -> bool {
         match self {
-            Self::Transfers | Self::Withdrawal => true,
+            Self::Transfers | Self::Withdrawal | Self::Adjustments | Self::Grants => true,
             Self::Provider | Self::Refund => false,
         }
     }

@@ -1,17 +1,23 @@
 //! A ledger as honest as the real one: an id is posted once and for ever, no
-//! wallet goes below zero, a hold ends once.
+//! wallet and no budget goes below zero, a hold ends once.
 
 use bursar_transaction::domain::{Account, Bucket, HoldAction, Posting, PostingKind};
 use uuid::Uuid;
 
-use crate::cast::{id, wallet};
+use crate::cast::{AMOUNT, id, wallet};
 
 /// How many accounts there are; see [`account`].
-pub(crate) const ACCOUNTS: usize = 7;
+pub(crate) const ACCOUNTS: usize = 8;
 /// Where what providers owe stands.
 pub(crate) const SETTLEMENT: usize = 4;
 /// Where what A's owner owes the platform stands.
 pub(crate) const RECEIVABLE: usize = 5;
+/// The other side of adjustments.
+pub(crate) const SUSPENSE: usize = 6;
+/// What the campaign may still grant.
+pub(crate) const BUDGET: usize = 7;
+/// What that is at the beginning: enough for one grant.
+pub(crate) const BUDGETED: i8 = AMOUNT;
 /// The first accounts are wallets, which have no credit.
 const IN_WALLETS: usize = 4;
 
@@ -81,13 +87,15 @@ pub(crate) fn account(account: &Account, bucket: Bucket) -> usize {
             let index = (0..2).find(|index| wallet(*index) == *id);
             let first = 2 * index.expect("there are two wallets");
             match bucket {
-                Bucket::Available => first,
+                // To the books it is all one; how it is spent is another matter.
+                Bucket::Available | Bucket::Bonus => first,
                 Bucket::Held => first + 1,
             }
         }
         Account::Settlement(_) => SETTLEMENT,
         Account::Receivable(_) => RECEIVABLE,
-        Account::Suspense => RECEIVABLE + 1,
+        Account::Suspense => SUSPENSE,
+        Account::Budget(_) => BUDGET,
         Account::Fees | Account::Liquidity => {
             unreachable!("the scenes have neither fees nor rates")
         }
@@ -110,7 +118,7 @@ impl Ledger {
         }
         let balances = self.balances(funds);
         let overdraws = |account: usize| balances[account] + slip.deltas[account] < 0;
-        if (0..IN_WALLETS).any(overdraws) {
+        if (0..IN_WALLETS).chain([BUDGET]).any(overdraws) {
             return Word::Refused;
         }
         let place = self.applied.partition_point(|one| one < slip);
@@ -133,17 +141,20 @@ impl Ledger {
 
     /// What every account has.
     pub(crate) fn balances(&self, funds: [i8; 2]) -> Deltas {
-        let mut balances = [funds[0], 0, funds[1], 0, 0, 0, 0];
+        let mut balances = [funds[0], 0, funds[1], 0, 0, 0, 0, BUDGETED];
         for slip in &self.applied {
             add(&mut balances, &slip.deltas);
         }
         balances
     }
 
-    /// True when no wallet has less than nothing.
+    /// True when no wallet and no budget has less than nothing.
     pub(crate) fn is_covered(&self, funds: [i8; 2]) -> bool {
         let balances = self.balances(funds);
-        balances[..IN_WALLETS].iter().all(|balance| *balance >= 0)
+        let wallets = balances[..IN_WALLETS].iter();
+        wallets
+            .chain([&balances[BUDGET]])
+            .all(|balance| *balance >= 0)
     }
 
     /// What one transaction has done to the accounts.

@@ -54,6 +54,19 @@ fn withdrawals_end_right() {
     assert_eq!(check(Scene::Withdrawal), 28_230);
 }
 
+/// Every course of two opposed adjustments of a wallet ends right.
+#[test]
+fn adjustments_end_right() {
+    assert_eq!(check(Scene::Adjustments), 757);
+}
+
+/// Every course of two grants of bonus money, of which there is enough for one, ends
+/// right.
+#[test]
+fn grants_end_right() {
+    assert_eq!(check(Scene::Grants), 608);
+}
+
 /// Checks a scene under all rules, and says how many states it has.
 fn check(scene: Scene) -> usize {
     let checker = Bank::new(scene, Rules::ALL).checker();
@@ -79,6 +92,17 @@ fn the_ledger_must_remember() {
         ..Rules::ALL
     };
     is_needed(Scene::Transfers, rules, properties::COMPLETED_ONCE);
+}
+
+/// A ledger that posts an id twice adjusts a wallet twice.
+#[test]
+fn the_ledger_must_remember_adjustments() {
+    let ledger_remembers = false;
+    let rules = Rules {
+        ledger_remembers,
+        ..Rules::ALL
+    };
+    is_needed(Scene::Adjustments, rules, properties::COMPLETED_ONCE);
 }
 
 /// A provider that takes a reference twice acts twice.

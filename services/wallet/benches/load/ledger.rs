@@ -21,9 +21,10 @@ use sqlx::postgres::PgPoolOptions;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::dice::Dice;
 use crate::measured::{Measured, Window, collect};
 use crate::order::{LedgerSql, span};
-use crate::wallets::Dice;
+use crate::wallets::pair;
 
 const FEEDERS: usize = 2;
 const BATCH_POSTINGS: usize = 100;
@@ -83,7 +84,7 @@ pub(crate) async fn measure(order: &LedgerSql, wallets: &Arc<[Uuid]>) -> anyhow:
 fn batch(dice: &mut Dice, wallets: &[Uuid]) -> anyhow::Result<Vec<Posting>> {
     let currency = Currency::parse("EUR")?;
     let postings = (0..BATCH_POSTINGS).map(|_| {
-        let (from, to) = dice.pair(wallets);
+        let (from, to) = pair(dice, wallets);
         let amount = match dice.below(REFUSED_ONE_IN) {
             0 => TOO_MUCH_MINOR,
             _ => LITTLE_MINOR,

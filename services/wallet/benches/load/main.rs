@@ -14,6 +14,9 @@
 
 mod channels;
 mod create;
+// The load of transfers chooses by the same dice.
+#[path = "../../../transaction/benches/transfers/dice.rs"]
+mod dice;
 mod ledger;
 mod measured;
 mod order;

@@ -16,9 +16,10 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::channels;
+use crate::dice::Dice;
 use crate::measured::{Measured, Window, collect};
 use crate::order::{Post, Shape, span};
-use crate::wallets::Dice;
+use crate::wallets::pair;
 
 /// One posting in so many asks for more than any wallet has.
 const REFUSED_ONE_IN: usize = 100;
@@ -92,7 +93,7 @@ impl Chooser {
 
     fn pair(&mut self) -> (Uuid, Uuid) {
         match self.shape {
-            Shape::Uniform => self.dice.pair(&self.wallets),
+            Shape::Uniform => pair(&mut self.dice, &self.wallets),
             Shape::Hot => {
                 let hot = self.wallets[0];
                 let other = self.wallets[1 + self.dice.below(self.wallets.len() - 1)];

@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::channels;
+use crate::dice::Dice;
 use crate::measured::{Measured, Window, collect};
 use crate::order::{Read, span};
-use crate::wallets::Dice;
 
 pub(crate) async fn measure(
     order: &Read,

@@ -6,6 +6,7 @@ use anyhow::ensure;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use crate::dice::Dice;
 use crate::order::Wallets;
 
 /// The wallets of the databases asked for so far; reading five million takes a
@@ -39,29 +40,9 @@ impl Known {
     }
 }
 
-/// A caller's own dice: xorshift, seeded by the caller's number, so that every
-/// run of the benchmark asks for the same.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(caller: usize) -> Self {
-        let caller = u64::try_from(caller).unwrap_or(u64::MAX);
-        Self(0x9E37_79B9_7F4A_7C15 ^ (caller + 1).wrapping_mul(0xD1B5_4A32_D192_ED03))
-    }
-
-    /// A number below `bound`.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        let bound = u64::try_from(bound).unwrap_or(u64::MAX);
-        usize::try_from(self.0 % bound).unwrap_or_default()
-    }
-
-    /// Two different wallets.
-    pub(crate) fn pair(&mut self, wallets: &[Uuid]) -> (Uuid, Uuid) {
-        let from = self.below(wallets.len());
-        let to = (from + 1 + self.below(wallets.len() - 1)) % wallets.len();
-        (wallets[from], wallets[to])
-    }
+/// Two different wallets.
+pub(crate) fn pair(dice: &mut Dice, wallets: &[Uuid]) -> (Uuid, Uuid) {
+    let from = dice.below(wallets.len());
+    let to = (from + 1 + dice.below(wallets.len() - 1)) % wallets.len();
+    (wallets[from], wallets[to])
 }

@@ -68,25 +68,23 @@ pub(crate) fn origins(request: &proto::PostBatchRequest) -> Result<Option<Vec<Or
     if request.origins.len() != request.postings.len() {
         return Err(invalid("origins", "must be as many as the postings"));
     }
-    let convert = |(index, origin): (usize, &proto::PostingOrigin)| {
-        let correlation = CorrelationId::parse(&origin.correlation_id).ok_or_else(|| {
-            invalid(
-                &format!("origins[{index}].correlation_id"),
-                "must be 1 to 64 characters",
-            )
-        })?;
-        Ok(Origin {
-            actor: origin.actor.clone(),
-            correlation,
-        })
-    };
-    request
-        .origins
-        .iter()
-        .enumerate()
-        .map(convert)
-        .collect::<Result<_, _>>()
-        .map(Some)
+    let convert = |(index, origin)| self::origin(origin, &format!("origins[{index}]"));
+    let origins = request.origins.iter().enumerate().map(convert);
+    origins.collect::<Result<_, _>>().map(Some)
+}
+
+/// Who is behind a posting.
+pub(crate) fn origin(origin: &proto::PostingOrigin, path: &str) -> Result<Origin, Status> {
+    let correlation = CorrelationId::parse(&origin.correlation_id).ok_or_else(|| {
+        invalid(
+            &format!("{path}.correlation_id"),
+            "must be 1 to 64 characters",
+        )
+    })?;
+    Ok(Origin {
+        actor: origin.actor.clone(),
+        correlation,
+    })
 }
 
 fn posting(posting: &proto::Posting, tenant: &TenantId, path: &str) -> Result<Posting, Status> {

@@ -203,10 +203,10 @@ fn grant(
         .and_then(|wallet| wallet.owner)
         .ok_or(mismatch)?;
     let amount = bonus.amount.get();
+    // A sum that cannot be counted is above every cap, and above none there is.
+    let cap = new.user_cap.unwrap_or(i64::MAX);
     let granted = book.granted(new.campaign, owner).checked_add(amount);
-    if let Some(cap) = new.user_cap
-        && granted.is_none_or(|granted| granted > cap)
-    {
+    if granted.is_none_or(|granted| granted > cap) {
         return Err(RejectionReason::GrantCapExceeded.whole());
     }
     Ok(BonusGrant {

@@ -199,6 +199,37 @@ mod tests {
         );
     }
 
+    /// Days and months end at midnight of UTC, to the microsecond, wherever the
+    /// instants were written.
+    #[test]
+    fn midnight_is_that_of_utc() {
+        let limits = Limits {
+            daily: Some(10),
+            monthly: Some(10),
+            ..Limits::default()
+        };
+        // Still the last instant of March in London and in UTC.
+        let last = datetime!(2026-04-01 00:59:59.999999 +1);
+        let spent = allowance(limits).spend(10, last).expect("within");
+        assert_eq!(spent, spent.at(datetime!(2026-03-31 23:59:59.999999 UTC)));
+        let same = datetime!(2026-03-31 18:59:59.999999 -5);
+        assert_eq!(
+            spent.spend(1, same),
+            Err(RejectionReason::DailyLimitExceeded)
+        );
+        // A microsecond later it is April in UTC, and still March in New York.
+        let first = datetime!(2026-03-31 19:00 -5);
+        let anew = spent.spend(10, first).expect("a new day and month");
+        assert_eq!((anew.day_spent, anew.month_spent), (10, 10));
+        // What was spent before midnight does not come back after it.
+        let back = anew.give_back(10, last, first);
+        assert_eq!((back.day_spent, back.month_spent), (10, 10));
+        let back = anew.give_back(4, first, datetime!(2026-04-01 23:59:59.999999 UTC));
+        assert_eq!((back.day_spent, back.month_spent), (6, 6));
+        let later = back.give_back(4, first, datetime!(2026-04-02 00:00 UTC));
+        assert_eq!((later.day_spent, later.month_spent), (0, 2));
+    }
+
     /// What comes back counts for the day and the month in which it was spent.
     #[test]
     fn what_comes_back_counts_where_it_was_spent() {

@@ -4,12 +4,12 @@ use bursar_aip::id::ProviderAccountId;
 use bursar_contracts::r#type::v1::ErrorReason as CommonReason;
 use bursar_contracts::wallet::v1::ErrorReason;
 use bursar_money::Currency;
+use bursar_seal::SealError;
 use bursar_status::{StatusBuilder, internal};
 use tonic::{Code, Status};
 
 use super::unmet;
 use crate::domain::provider_account::ProviderName;
-use crate::providers::VaultError;
 
 /// Why a call about an account at a provider failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +47,7 @@ pub enum ProviderAccountError {
     DateOfBirthInvalid,
     /// What is stored cannot be decrypted.
     #[error("an account's number cannot be decrypted")]
-    Unreadable(#[from] VaultError),
+    Unreadable(#[from] SealError),
 }
 
 impl ProviderAccountError {

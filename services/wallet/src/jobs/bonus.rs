@@ -19,6 +19,7 @@ pub(crate) mod spending;
 
 use std::time::{Duration, Instant};
 
+use bursar_server::crash_point;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -30,8 +31,6 @@ use crate::domain::batch::{Mode, Outcome};
 use crate::domain::posting::{Posting, PostingId, RejectionReason};
 use crate::error::Error;
 
-/// How long it rests between two turns.
-const INTERVAL: Duration = Duration::from_secs(1);
 /// How many rows one look takes, and how many looks a turn has at most. A look's
 /// postings are one call of the ledger, small enough to share a batch.
 const PAGE: i64 = 100;
@@ -41,8 +40,14 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Who is behind what the jobs post.
 const ACTOR: &str = "service:wallet";
 
-/// Runs until `shutdown`. What fails is tried again a round later.
-pub async fn run(pool: PgPool, ledger: Ledger, shutdown: CancellationToken) -> anyhow::Result<()> {
+/// Runs until `shutdown`, resting for `interval` between two turns. What fails is
+/// tried again a round later.
+pub async fn run(
+    pool: PgPool,
+    ledger: Ledger,
+    interval: Duration,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let mut expiry = Expiry::default();
     let mut conversion = Conversion::default();
     let mut refund = Refund::default();
@@ -51,7 +56,7 @@ pub async fn run(pool: PgPool, ledger: Ledger, shutdown: CancellationToken) -> a
         report("conversion", conversion.turn(&pool, &ledger).await);
         report("refund", refund.turn(&pool, &ledger).await);
         tokio::select! {
-            () = tokio::time::sleep(INTERVAL) => {}
+            () = tokio::time::sleep(interval) => {}
             () = shutdown.cancelled() => {}
         }
     }
@@ -84,7 +89,10 @@ async fn post(ledger: &Ledger, postings: Vec<Posting>) -> Result<u64, Error> {
     };
     let mut applied = 0;
     let mut stuck = Vec::new();
-    for (id, outcome) in ids.into_iter().zip(ledger.post(order).await?) {
+    crash_point!("bonus_job.before_post");
+    let outcomes = ledger.post(order).await?;
+    crash_point!("bonus_job.after_post");
+    for (id, outcome) in ids.into_iter().zip(outcomes) {
         match outcome {
             Outcome::Applied(_) => applied += 1,
             Outcome::Replayed(_) => {}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bursar_aip::idempotency;
-use bursar_server::now;
+use bursar_server::{crash_point, now};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,9 @@ pub async fn run(pool: PgPool, shutdown: CancellationToken) -> anyhow::Result<()
 async fn delete_expired(pool: &PgPool, shutdown: &CancellationToken) -> Result<(), sqlx::Error> {
     while !shutdown.is_cancelled() {
         let mut connection = pool.acquire().await?;
+        crash_point!("cleanup.before_delete");
         let deleted = idempotency::delete_expired(&mut connection, now(), i64::from(BATCH)).await?;
+        crash_point!("cleanup.after_delete");
         if deleted < u64::from(BATCH) {
             break;
         }

@@ -33,7 +33,7 @@ use bursar_aip::idempotency::{self, Answer, Answered, Key, Scope};
 use bursar_contracts::wallet::v1::CreateWalletResponse;
 use bursar_events::{Event, append_locked};
 use bursar_money::Currency;
-use bursar_server::{database, now};
+use bursar_server::{crash_point, database, now};
 use bursar_status::correlation::{self, CorrelationId};
 use futures::{StreamExt, stream};
 use sqlx::{PgConnection, PgPool};
@@ -256,7 +256,9 @@ async fn open_together(
     let opened: Vec<&Wallet> = decided.iter().filter_map(|d| d.as_ref().ok()).collect();
     wallets::insert_many(&mut transaction, &opened).await?;
     append_locked(&mut transaction, &events(calls, &decided).await).await?;
+    crash_point!("creation.before_commit");
     transaction.commit().await.map_err(Failure::AtCommit)?;
+    crash_point!("creation.after_commit");
     Ok(decided.iter().map(reply).collect())
 }
 

@@ -14,7 +14,7 @@
 use std::time::{Duration, Instant};
 
 use bursar_aip::id::HoldId;
-use bursar_server::now;
+use bursar_server::{crash_point, now};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
@@ -42,9 +42,11 @@ const ACTOR: &str = "service:wallet";
 
 /// Why a round ended early.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub enum Failure {
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+    /// The ledger could not take the expiries.
     #[error(transparent)]
     Ledger(#[from] Error),
 }
@@ -73,7 +75,7 @@ pub async fn run(
 }
 
 /// Expires all that is due now; when the next hold will be, if any.
-async fn round(
+pub async fn round(
     pool: &PgPool,
     ledger: &Ledger,
     shutdown: &CancellationToken,
@@ -111,7 +113,9 @@ async fn expire(ledger: &Ledger, due: &[HeldMoney]) -> Result<(), Error> {
         actor: ACTOR.to_owned(),
         deadline: Instant::now() + POSTING_TIMEOUT,
     };
+    crash_point!("hold_expiry.before_post");
     let outcomes = ledger.post(order).await?;
+    crash_point!("hold_expiry.after_post");
     let mut expired = 0;
     for (held, outcome) in due.iter().zip(outcomes) {
         match outcome {

@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use bursar_aip::id::WalletId;
-use bursar_server::{database, now};
+use bursar_server::{crash_point, database, now};
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -97,7 +97,9 @@ pub async fn slice(pool: &PgPool) -> Result<Slice, sqlx::Error> {
     } else {
         fold(&mut transaction, &wallets).await?
     };
+    crash_point!("projector.before_slice_commit");
     transaction.commit().await?;
+    crash_point!("projector.after_slice_commit");
     Ok(Slice {
         queue_rows,
         entries,
@@ -215,7 +217,9 @@ pub async fn fold_wallet(pool: &PgPool, wallet: WalletId) -> Result<bool, sqlx::
     let cursors = projections::lock_cursors(&mut transaction, &[wallet.uuid()]).await?;
     let (spans, left) = plan(&cursors, SLICE_ENTRIES);
     let folded = fold_spans(&mut transaction, &cursors, &spans).await?;
+    crash_point!("projector.before_wallet_commit");
     transaction.commit().await?;
+    crash_point!("projector.after_wallet_commit");
     let is_at_end = left.is_empty() && !cursors.is_empty();
     Ok(is_at_end || !folded.broken.is_empty())
 }

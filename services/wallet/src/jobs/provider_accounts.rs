@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bursar_events::append_locked;
-use bursar_server::database;
+use bursar_server::{crash_point, database};
 use bursar_status::correlation::{self, CorrelationId};
 use sqlx::PgPool;
 use tokio::sync::Notify;
@@ -109,7 +109,11 @@ async fn claim(desk: &Desk, free: usize) -> Result<Vec<Claimed>, sqlx::Error> {
         return Ok(Vec::new());
     }
     let mut conn = desk.pool.acquire().await?;
-    leases::take_due(&mut conn, desk.provider.name(), LEASE_TIME, limit).await
+    let claimed = leases::take_due(&mut conn, desk.provider.name(), LEASE_TIME, limit).await?;
+    if !claimed.is_empty() {
+        crash_point!("provider_account.after_claim");
+    }
+    Ok(claimed)
 }
 
 async fn count(desk: &Desk) -> Result<(), sqlx::Error> {
@@ -180,7 +184,7 @@ async fn ask(desk: &Desk, claimed: &Claimed) -> anyhow::Result<Learned> {
         holder: desk.vault.open_holder(claimed.id, &claimed.holder_sealed)?,
     };
     let next = match claimed.progress.begin(&terms) {
-        Next::Ask => match desk.provider.find_account(&order).await {
+        Next::Ask => match look(desk, &order).await {
             Ok(Some(opened)) => return Ok(Learned::Opened(opened)),
             Ok(None) => claimed.progress.unknown_to_provider(&terms, jitter()),
             Err(error) => return Ok(learned_from(claimed, error)),
@@ -193,8 +197,10 @@ async fn ask(desk: &Desk, claimed: &Claimed) -> anyhow::Result<Learned> {
         Next::Wait(delay) => Ok(Learned::Nothing(delay)),
         Next::Send => {
             let mut conn = desk.pool.acquire().await?;
+            crash_point!("provider_account.before_note");
             let noted = leases::note_request(&mut conn, claimed).await?;
             drop(conn);
+            crash_point!("provider_account.after_note");
             if !noted || begun.elapsed() > SEND_WITHIN {
                 return Ok(Learned::Overtaken);
             }
@@ -203,14 +209,25 @@ async fn ask(desk: &Desk, claimed: &Claimed) -> anyhow::Result<Learned> {
     }
 }
 
+/// Asks the provider what became of a request.
+async fn look(desk: &Desk, order: &OpenAccount) -> Result<Option<OpenedAccount>, ProviderError> {
+    crash_point!("provider_account.before_look");
+    let found = desk.provider.find_account(order).await;
+    crash_point!("provider_account.after_look");
+    found
+}
+
 /// Sends the request. What was not sent for certain is not noted any more.
 async fn send(desk: &Desk, claimed: &Claimed, order: &OpenAccount) -> anyhow::Result<Learned> {
-    match desk.provider.open_account(order).await {
+    let answer = desk.provider.open_account(order).await;
+    crash_point!("provider_account.after_send");
+    match answer {
         Ok(opened) => Ok(Learned::Opened(opened)),
         Err(error) => {
             if matches!(error, ProviderError::Unavailable { .. }) {
                 let mut conn = desk.pool.acquire().await?;
                 leases::forget_request(&mut conn, claimed).await?;
+                crash_point!("provider_account.after_forget");
             }
             Ok(learned_from(claimed, error))
         }
@@ -234,7 +251,9 @@ async fn commit(desk: &Desk, claimed: &Claimed, learned: Learned) -> Result<bool
         Learned::Overtaken => Ok(false),
         Learned::Nothing(delay) => {
             let mut conn = desk.pool.acquire().await?;
-            leases::release(&mut conn, claimed, delay).await
+            let released = leases::release(&mut conn, claimed, delay).await?;
+            crash_point!("provider_account.after_release");
+            Ok(released)
         }
         Learned::Failed(failure) => fail(desk, claimed, &failure).await,
         Learned::Opened(opened) => match activate(desk, claimed, &opened).await {
@@ -269,7 +288,9 @@ async fn activate(
     };
     let version = leases::next_event_version(&mut transaction, claimed.wallet).await?;
     append_locked(&mut transaction, &[contract::opened(claimed, version, at)]).await?;
+    crash_point!("provider_account.before_open_commit");
     transaction.commit().await?;
+    crash_point!("provider_account.after_open_commit");
     Ok(true)
 }
 
@@ -282,7 +303,9 @@ async fn fail(desk: &Desk, claimed: &Claimed, failure: &Failure) -> Result<bool,
     let version = leases::next_event_version(&mut transaction, claimed.wallet).await?;
     let event = contract::failed(claimed, failure, version, at);
     append_locked(&mut transaction, &[event]).await?;
+    crash_point!("provider_account.before_fail_commit");
     transaction.commit().await?;
+    crash_point!("provider_account.after_fail_commit");
     Ok(true)
 }
 

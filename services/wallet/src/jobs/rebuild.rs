@@ -10,7 +10,7 @@ pub(crate) mod watch;
 use std::time::Duration;
 
 use bursar_aip::id::WalletId;
-use bursar_server::now;
+use bursar_server::{crash_point, now};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +51,7 @@ pub async fn work(pool: &PgPool, shutdown: &CancellationToken) -> Result<bool, s
     let Some((mut rebuild, epoch)) = claimed else {
         return Ok(false);
     };
+    crash_point!("rebuild.after_claim");
     let share = Share::percent(SHARE_PERCENT);
     let mut watch = Watch::leased(
         pool.clone(),

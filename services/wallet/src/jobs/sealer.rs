@@ -20,7 +20,7 @@ mod older;
 use std::time::Duration;
 
 use bursar_proof::{Block, BlockDraft, DraftRefused, MAX_BLOCK_POSTINGS, Signer};
-use bursar_server::database;
+use bursar_server::{crash_point, database};
 use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -130,7 +130,9 @@ impl Sealer {
         if let Some(block) = &latest {
             self.sign(&mut transaction, turn, block).await?;
         }
+        crash_point!("sealer.before_commit");
         transaction.commit().await?;
+        crash_point!("sealer.after_commit");
         if let Some(block) = latest.filter(|_| postings > 0) {
             metrics::counter!("bursar_ledger_sealed_postings_total").increment(postings as u64);
             tracing::debug!(height = block.height, postings, "sealed a block");

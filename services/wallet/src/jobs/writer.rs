@@ -235,6 +235,7 @@ impl Writer {
         let written = batch::write(connection, parts, self.settings.spend_order).await?;
         if let Some(cache) = &self.settings.cache {
             cache.committed(&written.wallets).await;
+            crash_point!("ledger.after_cache");
         }
         Ok(written.outcomes)
     }
@@ -280,7 +281,9 @@ async fn open_system_wallets(
         return Ok(());
     }
     let wallets: Vec<SystemWallet<'_>> = missing.values().copied().collect();
+    crash_point!("ledger.before_open_system");
     wallets::open_system(connection, &wallets, bursar_server::now()).await?;
+    crash_point!("ledger.after_open_system");
     if open.len() > MAX_KNOWN_SYSTEM_WALLETS {
         open.clear();
     }

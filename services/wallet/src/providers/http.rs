@@ -1,53 +1,22 @@
-//! What the providers' clients share: connections, bounded answers, and the
-//! sorting of failures into what was not sent and what may have arrived.
-//!
-//! Failures are told in words of our own: those of the client name the address,
-//! and with it what is looked up.
+//! What the providers' clients share: what a missing answer means for an account, and
+//! what can be one.
 
-use std::time::Duration;
-
-use anyhow::Context as _;
-use reqwest::redirect::Policy;
-use reqwest::{Client, Response, Url};
-use serde::de::DeserializeOwned;
+use bursar_outbound::Failure;
 
 use super::{OpenedAccount, ProviderError};
 
-/// How long a connection attempt may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// The largest answer that is read, in bytes.
-const MAX_ANSWER: usize = 64 * 1024;
 /// The longest parts of an account, in bytes. An account number is an IBAN at most.
 const MAX_NUMBER: usize = 34;
 const MAX_NAME: usize = 200;
 const MAX_BANK_CODE: usize = 32;
 
-/// A client of one provider. Over TLS it trusts what the system trusts; the
-/// system is asked only where there is TLS, so that a simulated provider needs
-/// no certificates.
-pub(super) fn client(url: &Url, deadline: Duration) -> anyhow::Result<Client> {
-    let builder = Client::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(deadline)
-        .redirect(Policy::none());
-    let builder = match url.scheme() {
-        "https" => builder.https_only(true),
-        _ => builder.tls_certs_only(std::iter::empty()),
-    };
-    builder
-        .build()
-        .context("the client of the account provider")
-}
-
-/// Why there is no answer: nothing was sent when there was no connection;
-/// everything else may have arrived.
-pub(super) fn unanswered(error: &reqwest::Error) -> ProviderError {
-    if error.is_connect() {
-        unavailable("no connection")
-    } else if error.is_timeout() {
-        unknown("timeout")
-    } else {
-        unknown("the connection was lost")
+impl From<Failure> for ProviderError {
+    fn from(failure: Failure) -> Self {
+        if failure.is_unsent() {
+            unavailable(failure.to_string())
+        } else {
+            unknown(failure.to_string())
+        }
     }
 }
 
@@ -63,18 +32,6 @@ pub(super) fn unknown(cause: impl Into<String>) -> ProviderError {
     ProviderError::Unknown {
         cause: cause.into(),
     }
-}
-
-/// Reads a bounded JSON body; `None` when it is none of that form.
-pub(super) async fn read<T: DeserializeOwned>(mut response: Response) -> Option<T> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.ok()? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return None;
-        }
-        body.extend_from_slice(&chunk);
-    }
-    serde_json::from_slice(&body).ok()
 }
 
 /// An account as a provider tells it, unless no account can be like that.

@@ -8,20 +8,19 @@
 //! else's account is never taken, although its phone number is the same.
 
 mod form;
-mod session;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bursar_money::Currency;
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
-use secrecy::SecretString;
+use bursar_outbound::read;
+use bursar_outbound::xpress::{Xpress, XpressSettings};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 
 use self::form::{
     CreateForm, Customer, CustomerForm, Metadata, OpenedForm, RefusalForm, WalletForm,
 };
-use self::session::Session;
-use super::http::{self, read, unanswered, unavailable, unknown};
+use super::http::{unavailable, unknown};
 use super::{AccountProvider, HolderField, OpenAccount, OpenedAccount, ProviderError};
 use crate::domain::provider_account::{ProviderName, Terms};
 
@@ -32,23 +31,16 @@ const LOOKUP_WINDOW: Duration = Duration::from_secs(180);
 /// Where the provider is, and how it is spoken to.
 #[derive(Clone, Debug)]
 pub struct ProvidusSettings {
-    /// Its address.
-    pub url: Url,
-    /// The merchant's e-mail address.
-    pub email: String,
-    /// The merchant's password.
-    pub password: SecretString,
-    /// How long it may take to answer.
-    pub deadline: Duration,
+    /// Where it is, and as whom it is spoken to.
+    pub xpress: XpressSettings,
     /// How long it is tried.
     pub give_up_after: Duration,
 }
 
 /// The client.
 pub struct Providus {
-    client: Client,
-    session: Session,
-    base: String,
+    xpress: Xpress,
+    deadline: Duration,
     give_up_after: Duration,
 }
 
@@ -68,48 +60,22 @@ impl Providus {
     /// # Errors
     /// When no client can be made.
     pub fn new(settings: ProvidusSettings) -> anyhow::Result<Self> {
-        let client = http::client(&settings.url, settings.deadline)?;
-        let base = settings.url.as_str().trim_end_matches('/').to_owned();
-        let session = Session::new(
-            client.clone(),
-            base.clone(),
-            settings.email,
-            settings.password,
-        );
         Ok(Self {
-            client,
-            session,
-            base,
+            deadline: settings.xpress.deadline,
+            xpress: Xpress::new(settings.xpress)?,
             give_up_after: settings.give_up_after,
         })
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.base))
+        self.xpress.request(method, path)
     }
 
-    /// Sends a request with the session's tokens; once more with new ones when
-    /// they are refused, which happens before the request is looked at.
     async fn send(
         &self,
         request: impl Fn() -> RequestBuilder + Sync,
     ) -> Result<Response, ProviderError> {
-        let tokens = self.session.tokens().await?;
-        let send = |headers| request().headers(headers).send();
-        let response = send(tokens.headers())
-            .await
-            .map_err(|error| unanswered(&error))?;
-        if response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(response);
-        }
-        let tokens = self.session.renewed(&tokens).await?;
-        let response = send(tokens.headers())
-            .await
-            .map_err(|error| unanswered(&error))?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            return Err(unavailable("http 401"));
-        }
-        Ok(response)
+        Ok(self.xpress.send(self.deadline, request).await?)
     }
 
     /// The account of the holder's phone number, if there is one and it is ours.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bursar_money::Currency;
+use bursar_outbound::{Failure, read};
 use reqwest::{Client, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::http::{self, plausible, read, unanswered, unavailable, unknown};
+use super::http::{plausible, unavailable, unknown};
 use super::{AccountProvider, HolderField, OpenAccount, OpenedAccount, ProviderError};
 use crate::domain::provider_account::{ProviderName, Terms};
 
@@ -75,7 +76,7 @@ impl Sandbox {
     /// # Errors
     /// When no client can be made.
     pub fn new(settings: SandboxSettings) -> anyhow::Result<Self> {
-        let client = http::client(&settings.url, settings.deadline)?;
+        let client = bursar_outbound::client(&settings.url, settings.deadline)?;
         Ok(Self { client, settings })
     }
 
@@ -120,7 +121,7 @@ impl AccountProvider for Sandbox {
             .json(&form)
             .send()
             .await
-            .map_err(|error| unanswered(&error))?;
+            .map_err(|error| Failure::of(&error))?;
         match response.status() {
             StatusCode::OK | StatusCode::CREATED => account(&reference, response).await,
             StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => {
@@ -150,7 +151,7 @@ impl AccountProvider for Sandbox {
             .bearer_auth(self.settings.api_key.expose_secret())
             .send()
             .await
-            .map_err(|error| unanswered(&error))?;
+            .map_err(|error| Failure::of(&error))?;
         match response.status() {
             StatusCode::OK => account(&reference, response).await.map(Some),
             // Only the provider's own word counts, not that of something in between.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use bursar_outbound::xpress::XpressSettings;
+use bursar_seal::KeyEncryptionKey;
 use bursar_server::{Environment, Start};
 use reqwest::Url;
 use secrecy::SecretString;
@@ -77,12 +79,11 @@ impl Variables {
         let Some(key) = &self.key_encryption_key else {
             return Ok(None);
         };
-        let trivial = Vault::is_trivial(key).context(KEY)?;
-        ensure!(
-            !trivial || start.config.environment == Environment::Development,
-            "{KEY} is one byte repeated; outside development it must be 32 random bytes"
-        );
-        Ok(Some(Arc::new(Vault::parse(key).context(KEY)?)))
+        let key = match start.config.environment {
+            Environment::Development => KeyEncryptionKey::parse(key),
+            Environment::Production => KeyEncryptionKey::parse_drawn(key),
+        };
+        Ok(Some(Arc::new(Vault::new(key.context(KEY)?))))
     }
 
     fn provider(self, name: &str, start: &Start) -> anyhow::Result<Arc<dyn AccountProvider>> {
@@ -124,11 +125,13 @@ impl Variables {
             "BURSAR_PROVIDUS_URL must be https outside development: people's data goes there"
         );
         let settings = ProvidusSettings {
-            url,
-            email: required("BURSAR_PROVIDUS_EMAIL", self.providus_email)?,
-            // How strong it must be is the bank's to say.
-            password: required("BURSAR_PROVIDUS_PASSWORD", self.providus_password)?,
-            deadline,
+            xpress: XpressSettings {
+                url,
+                email: required("BURSAR_PROVIDUS_EMAIL", self.providus_email)?,
+                // How strong it must be is the bank's to say.
+                password: required("BURSAR_PROVIDUS_PASSWORD", self.providus_password)?,
+                deadline,
+            },
             give_up_after,
         };
         Ok(Arc::new(Providus::new(settings)?))

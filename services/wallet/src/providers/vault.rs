@@ -1,26 +1,15 @@
-//! Encrypts what is personal about accounts: AES-256-GCM under the
-//! key-encryption key, bound to the row and to what it is.
+//! Encrypts what is personal about accounts under the key-encryption key, bound to
+//! the row and to what it is.
 
-use aes_gcm::aead::{Aead, KeyInit, Payload};
-use aes_gcm::{Aes256Gcm, Nonce};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bursar_aip::id::ProviderAccountId;
-use hmac::{Hmac, Mac};
+use bursar_seal::{KeyEncryptionKey, SealError, keyed_hash};
 use secrecy::zeroize::Zeroizing;
-use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sha2::Sha256;
 
 use super::{AccountHolder, OpenedAccount};
 use crate::domain::provider_account::ProviderName;
 
-/// The bytes of the key.
-const KEY_LEN: usize = 32;
-/// The bytes of a nonce. Nonces are random: at two encryptions an account, a
-/// repetition would take 2^31 accounts to become likely.
-const NONCE_LEN: usize = 12;
 /// What makes the key of the digests another one than that of the encryption.
 const DIGESTS: &[u8] = b"bursar provider account numbers";
 
@@ -28,42 +17,17 @@ const DIGESTS: &[u8] = b"bursar provider account numbers";
 const HOLDER: &[u8] = b"provider account holder";
 const ACCOUNT: &[u8] = b"provider account number";
 
-/// Why something sealed cannot be opened, or the key cannot be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum VaultError {
-    /// The key is not 32 bytes in base64.
-    #[error("the key-encryption key must be 32 bytes in base64")]
-    KeyMalformed,
-    /// It was sealed with another key or for another row, or it was altered.
-    #[error("sealed with another key-encryption key, or altered")]
-    Refused,
-}
-
 /// The key-encryption key and what is done with it.
 pub struct Vault {
-    cipher: Aes256Gcm,
+    key: KeyEncryptionKey,
     digests: Zeroizing<Vec<u8>>,
 }
 
 impl Vault {
-    /// Reads the key.
-    ///
-    /// # Errors
-    /// [`VaultError::KeyMalformed`] unless it is 32 bytes in base64.
-    pub fn parse(key: &SecretString) -> Result<Self, VaultError> {
-        let bytes = decode(key)?;
-        let cipher = Aes256Gcm::new_from_slice(&bytes).map_err(|_| VaultError::KeyMalformed)?;
-        let digests = Zeroizing::new(hmac(&bytes, &[DIGESTS]));
-        Ok(Self { cipher, digests })
-    }
-
-    /// Whether the key is one byte repeated: something that was typed, not drawn.
-    ///
-    /// # Errors
-    /// [`VaultError::KeyMalformed`] unless it is 32 bytes in base64.
-    pub fn is_trivial(key: &SecretString) -> Result<bool, VaultError> {
-        let bytes = decode(key)?;
-        Ok(bytes.iter().all(|byte| *byte == bytes[0]))
+    /// What is done with a key.
+    pub fn new(key: KeyEncryptionKey) -> Self {
+        let digests = key.derive(DIGESTS);
+        Self { key, digests }
     }
 
     /// Encrypts a holder for the account with this id.
@@ -74,12 +38,12 @@ impl Vault {
     /// Decrypts the holder of the account with this id.
     ///
     /// # Errors
-    /// [`VaultError::Refused`] for another key, another account, or altered bytes.
+    /// [`SealError::Refused`] for another key, another account, or altered bytes.
     pub fn open_holder(
         &self,
         id: ProviderAccountId,
         sealed: &[u8],
-    ) -> Result<AccountHolder, VaultError> {
+    ) -> Result<AccountHolder, SealError> {
         self.open(HOLDER, id, sealed)
     }
 
@@ -96,7 +60,7 @@ impl Vault {
         &self,
         id: ProviderAccountId,
         sealed: &[u8],
-    ) -> Result<OpenedAccount, VaultError> {
+    ) -> Result<OpenedAccount, SealError> {
         self.open(ACCOUNT, id, sealed)
     }
 
@@ -105,22 +69,13 @@ impl Vault {
     /// few enough numbers to try them all.
     pub fn digest(&self, provider: ProviderName, number: &str) -> Vec<u8> {
         let parts = [provider.name().as_bytes(), b"\n", number.as_bytes()];
-        hmac(&self.digests, &parts)
+        keyed_hash(&self.digests, &parts)
     }
 
     fn seal(&self, what: &[u8], id: ProviderAccountId, value: &impl Serialize) -> Vec<u8> {
         let plain = serde_json::to_vec(value).expect("structs of texts are JSON");
         let plain = Zeroizing::new(plain);
-        let nonce: [u8; NONCE_LEN] = rand::random();
-        let payload = Payload {
-            msg: &plain,
-            aad: &bound_to(what, id),
-        };
-        let sealed = self
-            .cipher
-            .encrypt(&Nonce::from(nonce), payload)
-            .expect("AES-GCM refuses only messages of more than 64 GiB");
-        [nonce.as_slice(), &sealed].concat()
+        self.key.seal(&bound_to(what, id), &plain)
     }
 
     fn open<T: DeserializeOwned>(
@@ -128,20 +83,9 @@ impl Vault {
         what: &[u8],
         id: ProviderAccountId,
         sealed: &[u8],
-    ) -> Result<T, VaultError> {
-        let (nonce, message) = sealed
-            .split_first_chunk::<NONCE_LEN>()
-            .ok_or(VaultError::Refused)?;
-        let payload = Payload {
-            msg: message,
-            aad: &bound_to(what, id),
-        };
-        let plain = self
-            .cipher
-            .decrypt(&Nonce::from(*nonce), payload)
-            .map(Zeroizing::new)
-            .map_err(|_| VaultError::Refused)?;
-        serde_json::from_slice(&plain).map_err(|_| VaultError::Refused)
+    ) -> Result<T, SealError> {
+        let plain = self.key.open(&bound_to(what, id), sealed)?;
+        serde_json::from_slice(&plain).map_err(|_| SealError::Refused)
     }
 }
 
@@ -149,34 +93,17 @@ fn bound_to(what: &[u8], id: ProviderAccountId) -> Vec<u8> {
     [what, id.uuid().as_bytes()].concat()
 }
 
-fn hmac(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
-    let mut mac =
-        <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key).expect("HMAC takes any key length");
-    for part in parts {
-        mac.update(part);
-    }
-    mac.finalize().into_bytes().to_vec()
-}
-
-fn decode(key: &SecretString) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-    let bytes = BASE64_STANDARD
-        .decode(key.expose_secret())
-        .map(Zeroizing::new)
-        .map_err(|_| VaultError::KeyMalformed)?;
-    if bytes.len() == KEY_LEN {
-        Ok(bytes)
-    } else {
-        Err(VaultError::KeyMalformed)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+    use secrecy::SecretString;
+
     use super::*;
 
     fn vault(byte: u8) -> Vault {
-        let key = SecretString::from(BASE64_STANDARD.encode([byte; KEY_LEN]));
-        Vault::parse(&key).expect("well formed")
+        let key = SecretString::from(BASE64_STANDARD.encode([byte; 32]));
+        Vault::new(KeyEncryptionKey::parse(&key).expect("well formed"))
     }
 
     fn account() -> OpenedAccount {
@@ -197,7 +124,7 @@ mod tests {
         let sealed = ours.seal_account(id, &account());
         assert_eq!(ours.open_account(id, &sealed), Ok(account()));
         assert_ne!(sealed, ours.seal_account(id, &account()), "fresh nonces");
-        let refused = Err(VaultError::Refused);
+        let refused = Err(SealError::Refused);
         assert_eq!(vault(2).open_account(id, &sealed), refused);
         let other = ProviderAccountId::generate();
         assert_eq!(ours.open_account(other, &sealed), refused);
@@ -221,19 +148,5 @@ mod tests {
             vault(1).digest(ProviderName::Providus, "9012345678")
         );
         assert_ne!(digest, vault(2).digest(ProviderName::Sandbox, "9012345678"));
-    }
-
-    /// Keys of another form are refused, and typed ones are recognised.
-    #[test]
-    fn keys_are_checked() {
-        for bad in ["", "c2hvcnQ=", "not base64!"] {
-            let key = SecretString::from(bad);
-            assert_eq!(Vault::parse(&key).err(), Some(VaultError::KeyMalformed));
-        }
-        let typed = SecretString::from(BASE64_STANDARD.encode([7; KEY_LEN]));
-        assert_eq!(Vault::is_trivial(&typed), Ok(true));
-        let drawn: [u8; KEY_LEN] = rand::random();
-        let drawn = SecretString::from(BASE64_STANDARD.encode(drawn));
-        assert_eq!(Vault::is_trivial(&drawn), Ok(false));
     }
 }

@@ -15,6 +15,7 @@ mod grant_bonus;
 mod list_bonus_grants;
 mod list_campaigns;
 mod message;
+pub(crate) mod post_bonus_grant;
 
 use std::time::Instant;
 

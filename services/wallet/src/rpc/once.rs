@@ -29,7 +29,7 @@
 
 use bursar_aip::id::{HoldId, TenantId};
 use bursar_aip::idempotency::{self, Answer, Claim, Key, Scope};
-use bursar_server::{Context, database, now};
+use bursar_server::{Context, crash_point, database, now};
 use prost::Message;
 use sqlx::{Connection, PgConnection, PgPool};
 use tonic::{Response, Status};
@@ -126,7 +126,9 @@ where
     let mut transaction = database::begin(pool).await.map_err(Error::from)?;
     let Some(scope) = call.scope() else {
         let answer = effect(&mut transaction, operation).await?;
+        crash_point!("once.before_unkeyed_commit");
         transaction.commit().await.map_err(Error::from)?;
+        crash_point!("once.after_unkeyed_commit");
         return Ok(Response::new(answer));
     };
     let claim = idempotency::claim(&mut transaction, &scope, call.fingerprint, None, now())
@@ -157,7 +159,9 @@ where
     idempotency::complete(&mut transaction, &scope, &answer)
         .await
         .map_err(Error::from)?;
+    crash_point!("once.before_commit");
     transaction.commit().await.map_err(Error::from)?;
+    crash_point!("once.after_commit");
     result.map(Response::new)
 }
 

@@ -10,6 +10,7 @@ mod expiry;
 mod grants;
 mod model;
 mod office;
+mod postings;
 mod races;
-mod spending;
+pub(crate) mod spending;
 mod tampering;

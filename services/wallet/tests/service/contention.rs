@@ -4,7 +4,7 @@ use bursar_contracts::wallet::v1::ledger_service_client::LedgerServiceClient;
 use bursar_contracts::wallet::v1::{BatchMode, Posting};
 use bursar_testkit::TestService;
 
-use crate::support::{Fixture, Poster, applied, deposit, transfer};
+use crate::support::{Fixture, Poster, applied, deposit, eventually, transfer, waiting_writers};
 
 async fn replica(fixture: &Fixture) -> (TestService, Poster) {
     let (database, tokens) = (&fixture.database, &fixture.tokens);
@@ -48,6 +48,40 @@ async fn opposed_transfers_do_not_deadlock() {
     assert_eq!(alice.balance.expect("a balance").available_minor, 1_000);
     assert_eq!(bob.balance.expect("a balance").available_minor, 1_000);
     assert_eq!((alice.version, bob.version), (401, 401));
+    assert_eq!(deadlocks(&fixture).await, 0);
+    fixture.verify().await;
+}
+
+/// Two transfers in opposite directions that both wait for wallets of which neither has
+/// one yet: once they are free, one goes after the other.
+#[tokio::test]
+async fn opposed_transfers_wait_for_each_other() {
+    let fixture = Fixture::start().await;
+    let (_service, second) = replica(&fixture).await;
+    let alice = fixture.funded("EUR", 1_000).await;
+    let bob = fixture.funded("EUR", 1_000).await;
+    for _ in 0..3 {
+        let mut held = fixture.database.owner.begin().await.expect("a transaction");
+        sqlx::query("SELECT id FROM wallets WHERE owner_user_id IS NOT NULL FOR UPDATE")
+            .fetch_all(&mut *held)
+            .await
+            .expect("the owner may lock them");
+        let opposed = [
+            (fixture.ledger(), transfer(&alice, &bob, 3)),
+            (second.clone(), transfer(&bob, &alice, 3)),
+        ];
+        let posting = opposed.map(|(mut poster, posting)| {
+            tokio::spawn(async move { poster.post_one(posting).await })
+        });
+        eventually("both wait", async || {
+            waiting_writers(&fixture.database.pool).await == 2
+        })
+        .await;
+        held.rollback().await.expect("released");
+        for call in posting {
+            applied(&call.await.expect("no panic"));
+        }
+    }
     assert_eq!(deadlocks(&fixture).await, 0);
     fixture.verify().await;
 }

@@ -23,6 +23,8 @@ mod hold_model;
 mod hold_rpc;
 mod holds;
 mod immutability;
+mod ledger_edges;
+mod ledger_model;
 mod life;
 mod limits;
 mod model;

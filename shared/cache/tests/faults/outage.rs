@@ -68,6 +68,21 @@ async fn a_lost_write_does_not_bring_the_old_value_back() {
     }
 }
 
+/// A Redis that went back to an older value, as a failover that loses writes does, does
+/// not take an instance back: what it has shown it does not show older.
+#[tokio::test]
+async fn an_older_value_in_redis_is_not_shown() {
+    let server = Server::start(&[]).await;
+    let cache = cache(&server.url(), without_memory()).await;
+    cache.set("a", 2, Bytes::new()).await;
+    restore(&server, "a", 1, &[]).await;
+    let shown = cache.get("a").await.map(|cached| cached.version);
+    assert_ne!(shown, Some(1));
+    let many = cache.get_many(&["a"]).await;
+    let shown = many[0].as_ref().map(|cached| cached.version);
+    assert_ne!(shown, Some(1));
+}
+
 /// A flush in the middle costs misses, and what is written after it is there.
 #[tokio::test]
 async fn a_flush_costs_only_misses() {

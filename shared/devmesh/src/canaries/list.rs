@@ -75,12 +75,49 @@ const fn events(name: &'static str) -> Test {
     }
 }
 
+/// A test of the cache, on servers that fail.
+const fn cache(name: &'static str) -> Test {
+    Test {
+        directory: "shared/cache",
+        target: "faults",
+        name,
+    }
+}
+
+/// A test of what is around every service.
+const fn server(name: &'static str) -> Test {
+    Test {
+        directory: "shared/server",
+        target: "server",
+        name,
+    }
+}
+
+/// A test of the identity service.
+const fn identity(name: &'static str) -> Test {
+    Test {
+        directory: "services/identity",
+        target: "identity",
+        name,
+    }
+}
+
 /// Every canary in the code, in the order of the names.
-pub const CANARIES: [Canary; 18] = [
+pub const CANARIES: [Canary; 26] = [
     canary(
         "answer.not_kept",
         "commits an outcome without the answer that its key shall get again",
         mesh("transfers::a_key_means_one_transfer"),
+    ),
+    canary(
+        "cache.evicting_store_taken",
+        "keeps what must not be lost on a store that evicts",
+        cache("eviction::what_must_not_be_lost_is_not_put_where_it_may_be"),
+    ),
+    canary(
+        "cache.older_admitted",
+        "lets an older value take the place of a newer one",
+        cache("outage::an_older_value_in_redis_is_not_shown"),
     ),
     canary(
         "callback.early_forgotten",
@@ -91,6 +128,11 @@ pub const CANARIES: [Canary; 18] = [
         "callback.signature_ignored",
         "believes a callback whoever signed it",
         mesh("callbacks::forged_callbacks_are_refused"),
+    ),
+    canary(
+        "handler.not_detached",
+        "drops a mutation in the middle when its caller leaves",
+        server("callers_that_leave_cut_nothing_off"),
     ),
     canary(
         "hold.end_forgotten",
@@ -128,6 +170,11 @@ pub const CANARIES: [Canary; 18] = [
         wallet("rejections::funds_are_insufficient"),
     ),
     canary(
+        "ledger.locks_unordered",
+        "locks wallets in the order in which postings name them",
+        wallet("contention::opposed_transfers_wait_for_each_other"),
+    ),
+    canary(
         "ledger.replay_posted",
         "posts again what is asked for again after a lost answer",
         wallet("duplicates::a_replay_is_the_first_result"),
@@ -153,6 +200,16 @@ pub const CANARIES: [Canary; 18] = [
         mesh("edge_cases::a_lost_answer_of_a_payout_that_happened"),
     ),
     canary(
+        "refresh.retry_punished",
+        "ends the session of a client whose answer was lost",
+        identity("refresh::a_lost_response_is_forgiven"),
+    ),
+    canary(
+        "refresh.reuse_tolerated",
+        "refuses a stolen token and leaves the thief's session alone",
+        identity("refresh::reuse_revokes_the_family"),
+    ),
+    canary(
         "refund.reserve_skipped",
         "refunds without reserving what is refunded",
         mesh("refunds::concurrent_refunds_never_exceed_the_original"),
@@ -161,6 +218,16 @@ pub const CANARIES: [Canary; 18] = [
         "relay.gap_ignored",
         "publishes a version before the one that comes before it",
         events("relay::a_version_waits_for_the_one_before_it"),
+    ),
+    canary(
+        "relay.owner_ignored",
+        "publishes what another relay is publishing",
+        events("relay::a_partition_is_published_by_one_relay"),
+    ),
+    canary(
+        "relay.pending_overtaken",
+        "publishes a version before one that waits beside it",
+        events("relay::versions_are_published_against_their_numbers"),
     ),
     canary(
         "state.version_ignored",

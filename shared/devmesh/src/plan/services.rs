@@ -214,6 +214,22 @@ fn own_environment(
                 "BURSAR_SANDBOX_CALLBACK_SECRET",
                 secrets.password("sandbox.callback_secret"),
             );
+            // The sandbox a second time, as a card acquirer.
+            set(
+                "BURSAR_PROVIDERS",
+                format!(
+                    r#"[{{"name":"sandbox"}},{{"name":"cards","kind":"cards","url":"http://{}"}}]"#,
+                    addresses.http("sandbox")
+                ),
+            );
+            set(
+                "BURSAR_PROVIDER_CARDS_API_KEY",
+                secrets.password("sandbox.api_key"),
+            );
+            set(
+                "BURSAR_PROVIDER_CARDS_CALLBACK_SECRET",
+                secrets.password("sandbox.callback_secret"),
+            );
         }
         _ => {}
     }
@@ -240,13 +256,14 @@ fn sandbox(
         "BURSAR_SANDBOX_CALLBACK_SECRET",
         secrets.password("sandbox.callback_secret"),
     );
-    set(
-        "BURSAR_SANDBOX_CALLBACK_URL",
-        format!(
-            "http://{}/api/v1/transactions/callbacks/sandbox",
-            addresses.address("gateway")
-        ),
-    );
+    for (variable, provider) in [
+        ("BURSAR_SANDBOX_CALLBACK_URL", "sandbox"),
+        ("BURSAR_SANDBOX_CARD_CALLBACK_URL", "cards"),
+    ] {
+        let gateway = addresses.address("gateway");
+        let url = format!("http://{gateway}/api/v1/transactions/callbacks/{provider}");
+        set(variable, url);
+    }
     ProcessSpec {
         name: "sandbox",
         command: vec![binary(intent, "sandbox"), "serve".to_owned()],

@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bursar_crash::crash_point;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::lane::Work;
 use super::lease::Lease;
-use super::{Consumer, Handling};
+use super::{Consumer, Handling, Together};
 use crate::inbox::{self, Door, Entrance};
 use crate::received::{HandlerError, Received};
 
@@ -35,6 +36,8 @@ pub(super) enum Outcome {
 pub(super) struct Attempts<'a, H> {
     pub(super) consumer: &'a Consumer,
     pub(super) handler: &'a H,
+    /// The handler of events that came together, when there is one.
+    pub(super) together: Option<&'a Together>,
     pub(super) pool: &'a PgPool,
     pub(super) lease: &'a Lease,
     /// True while the database fails, so that an outage is logged once.
@@ -76,7 +79,10 @@ where
         if let Err(error) = handled {
             return Ok(Outcome::Failed(error));
         }
-        match transaction.commit().await {
+        crash_point!("consumer.before_commit");
+        let committed = transaction.commit().await;
+        crash_point!("consumer.after_commit");
+        match committed {
             Ok(()) => {}
             // A constraint that is checked at the end: the handler's doing.
             Err(error @ sqlx::Error::Database(_)) => return Ok(Outcome::Failed(error.into())),
@@ -88,7 +94,7 @@ where
         Ok(Outcome::Done)
     }
 
-    fn record(&self, event: &Received) {
+    pub(super) fn record(&self, event: &Received) {
         let labels = [
             ("group", self.consumer.group),
             ("source", self.lease.source),

@@ -10,6 +10,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bursar_crash::crash_point;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use redis::{ErrorKind, RedisError, RedisResult};
@@ -25,6 +26,7 @@ use super::Handling;
 use super::attempt::Attempts;
 use super::lane::{Next, Ran, Task, Work};
 use super::stream::{Content, Entry, Stream};
+use super::together::Run;
 use crate::envelope::EnvelopeError;
 use crate::inbox::{self, Skipped};
 use crate::received::Received;
@@ -212,6 +214,12 @@ where
                 .into_iter()
                 .for_each(|task| self.acknowledge(task.entry_id));
         }
+        for aggregate_id in self.take_together(&groups).await {
+            let tasks = groups.remove(&aggregate_id).unwrap_or_default();
+            tasks
+                .into_iter()
+                .for_each(|task| self.acknowledge(task.entry_id));
+        }
         for aggregate_id in order {
             if let Some(tasks) = groups.remove(&aggregate_id) {
                 self.queue(aggregate_id, tasks);
@@ -226,7 +234,9 @@ where
             return Vec::new();
         }
         let consumer = self.attempts.consumer;
+        crash_point!("consumer.before_skip");
         let result = inbox::skip(self.attempts.pool, consumer.group, skipped).await;
+        crash_point!("consumer.after_skip");
         self.attempts.note_database(result.as_ref().err());
         match result {
             Ok(difficult) => skipped
@@ -236,6 +246,20 @@ where
                 .collect(),
             // The lanes try again, one by one.
             Err(_) => Vec::new(),
+        }
+    }
+
+    /// Lets what came together take effect together, where that is possible, and
+    /// returns those aggregates.
+    async fn take_together(&self, groups: &HashMap<Uuid, Vec<Task>>) -> Vec<Uuid> {
+        let free = groups.iter().filter(|(id, _)| !self.lanes.contains_key(id));
+        let runs: Vec<Run<'_>> = free.filter_map(|(_, tasks)| Run::of(tasks)).collect();
+        let taken = self.attempts.take_together(&runs).await;
+        self.attempts.note_database(taken.as_ref().err());
+        match taken {
+            Ok(true) => runs.iter().map(|run| run.event.aggregate_id).collect(),
+            // The lanes try, one by one.
+            Ok(false) | Err(_) => Vec::new(),
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bursar_crash::crash_point;
 use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId, StreamPendingReply, StreamReadOptions, StreamReadReply};
 use redis::{AsyncCommands, RedisResult, Value};
@@ -114,7 +115,9 @@ impl Stream {
     ) -> RedisResult<()> {
         let mut batch = Vec::with_capacity(BATCH_ENTRIES);
         while ids.recv_many(&mut batch, BATCH_ENTRIES).await > 0 {
+            crash_point!("consumer.before_acknowledge");
             let _: usize = self.connection.xack(&self.key, self.group, &batch).await?;
+            crash_point!("consumer.after_acknowledge");
             batch.clear();
         }
         Ok(())
@@ -145,8 +148,13 @@ impl Stream {
                 }
                 swept_at = Instant::now();
             }
+            crash_point!("consumer.before_read");
             let batch = self.read(">", &options).await?;
-            if !batch.is_empty() && entries.send(batch).await.is_err() {
+            if batch.is_empty() {
+                continue;
+            }
+            crash_point!("consumer.after_read");
+            if entries.send(batch).await.is_err() {
                 return Ok(());
             }
         }

@@ -86,6 +86,7 @@ pub(super) async fn read(
                 (1, _) => Previous::Published,
                 _ if canary!("relay.gap_ignored") => Previous::Published,
                 (_, None) => Previous::Missing,
+                (_, Some(_)) if canary!("relay.pending_overtaken") => Previous::Published,
                 (_, Some(seq)) if row.previous_pending => Previous::Pending(seq),
                 (_, Some(_)) => Previous::Published,
             },

@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use bursar_crash::crash_point;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -63,7 +64,10 @@ pub(super) async fn republish_lost(
             "Redis lost a part of the stream; the events since are published again"
         );
     }
-    transaction.commit().await
+    crash_point!("relay.before_republish_commit");
+    transaction.commit().await?;
+    crash_point!("relay.after_republish_commit");
+    Ok(())
 }
 
 /// Puts the events that were recorded since a time into the outbox again, and

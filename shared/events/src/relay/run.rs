@@ -85,7 +85,9 @@ impl Run {
             self.keep_house().await?;
         }
         if Instant::now() >= self.leases.renew_at() {
+            crash_point!("relay.before_lease");
             self.leases.keep(&self.pool).await?;
+            crash_point!("relay.after_lease");
             self.listen().await;
         }
         if self.leases.held.is_empty() {
@@ -219,6 +221,7 @@ impl Run {
                 rows: chunk,
                 last,
             };
+            crash_point!("relay.before_delete");
             let deleted = outbox::delete(&self.pool, &self.leases, &done).await?;
             published += deleted;
             if deleted < chunk.len() as u64 {
@@ -301,11 +304,15 @@ impl Run {
                 .map(|event| Some(Settled::of(&event))),
         };
         if let Some(settled) = settled {
+            crash_point!("relay.before_settle");
             recovery::settle(&self.pool, &self.key, settled).await?;
+            crash_point!("relay.after_settle");
         }
         // The last entry always stays: by it a loss is noticed.
         let keep = self.relay.settings.keep_entries.max(1);
+        crash_point!("relay.before_trim");
         stream.trim(acknowledged, keep).await?;
+        crash_point!("relay.after_trim");
         let last = stream.last().await?;
         self.check(last).await
     }

@@ -290,7 +290,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    fn start<F>(run: impl FnOnce(CancellationToken) -> F) -> Self
+    pub(crate) fn start<F>(run: impl FnOnce(CancellationToken) -> F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {

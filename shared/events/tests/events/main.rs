@@ -17,3 +17,4 @@ mod proxy;
 mod relay;
 mod round_trip;
 mod tail;
+mod together;

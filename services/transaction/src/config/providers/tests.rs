@@ -25,6 +25,14 @@ fn listed(list: Value) -> Variables {
     }
 }
 
+/// Where a provider is that speaks as the sandbox does.
+fn access(provider: &ProviderSettings) -> &Access {
+    match &provider.connector {
+        ConnectorSettings::Sandbox(access) | ConnectorSettings::Cards(access) => access,
+        ConnectorSettings::Providus(_) => panic!("{:?} speaks otherwise", provider.name),
+    }
+}
+
 fn refusal(variables: &Variables, secrets: Secrets<'_>) -> String {
     match variables.settings(secrets) {
         Ok(_) => panic!("the settings are taken"),
@@ -62,16 +70,10 @@ fn an_entry_means_what_it_says() {
         panic!("two providers");
     };
     assert_eq!(alpha.name.as_str(), "alpha");
-    assert_eq!(alpha.connector.deadline, Duration::from_secs(3));
-    assert_eq!(
-        alpha.connector.terms.lookup_window,
-        Duration::from_secs(120)
-    );
-    assert_eq!(
-        alpha.connector.terms.give_up_after,
-        Duration::from_secs(600)
-    );
-    let key = alpha.connector.api_key.expose_secret();
+    assert_eq!(access(alpha).deadline, Duration::from_secs(3));
+    assert_eq!(access(alpha).terms.lookup_window, Duration::from_secs(120));
+    assert_eq!(access(alpha).terms.give_up_after, Duration::from_secs(600));
+    let key = access(alpha).api_key.expose_secret();
     assert_eq!(key, "BURSAR_PROVIDER_ALPHA_API_KEY");
     assert_eq!(alpha.guard.retry, RetryPolicy::Slow);
     assert_eq!(
@@ -97,7 +99,7 @@ fn an_entry_means_what_it_says() {
     assert_eq!(codes, ["EUR", "NGN"]);
     assert_eq!(beta.guard.breaker, BreakerSettings::default());
     assert_eq!(beta.guard.offer, Offer::default());
-    assert_eq!(beta.connector.deadline, Duration::from_secs(5));
+    assert_eq!(access(beta).deadline, Duration::from_secs(5));
 }
 
 /// The sandbox's own variables make a provider, and what an entry of its name
@@ -115,8 +117,8 @@ fn the_sandbox_variables_still_count() {
         .expect("the settings are right");
     assert_eq!(alone.len(), 1);
     assert_eq!(alone[0].name.as_str(), "sandbox");
-    assert_eq!(alone[0].connector.deadline, Duration::from_millis(1_234));
-    let key = alone[0].connector.api_key.expose_secret();
+    assert_eq!(access(&alone[0]).deadline, Duration::from_millis(1_234));
+    let key = access(&alone[0]).api_key.expose_secret();
     assert_eq!(key, "BURSAR_SANDBOX_API_KEY");
 
     let list = json!([{"name": "sandbox", "retry": "fast"}]);
@@ -124,8 +126,23 @@ fn the_sandbox_variables_still_count() {
         .settings(&old)
         .expect("the settings are right");
     assert_eq!(listed.len(), 1);
-    assert_eq!(listed[0].connector.deadline, Duration::from_millis(1_234));
+    assert_eq!(access(&listed[0]).deadline, Duration::from_millis(1_234));
     assert_eq!(listed[0].guard.retry, RetryPolicy::Fast);
+}
+
+/// A card acquirer takes money in and is told what to charge; it pays nothing out.
+#[test]
+fn a_card_acquirer_only_charges() {
+    let list = json!([{"name": "cards", "kind": "cards", "url": "http://cards.test"}]);
+    let providers = listed(list).settings(&all).expect("the settings are right");
+    let [cards] = &providers[..] else {
+        panic!("one provider");
+    };
+    assert!(matches!(cards.connector, ConnectorSettings::Cards(_)));
+    let key = access(cards).api_key.expose_secret();
+    assert_eq!(key, "BURSAR_PROVIDER_CARDS_API_KEY");
+    assert_eq!(cards.guard.offer.directions, [Direction::Charge]);
+    assert!(cards.guard.offer.needs_payment_method);
 }
 
 /// Without any of the variables there is no provider; a text counts as the list
@@ -171,6 +188,20 @@ fn what_cannot_be_meant_is_refused() {
             "bulkhead.looking",
         ),
         (json!({"directions": ["sideways"]}), "sideways"),
+        (
+            json!({"kind": "cards", "directions": ["charge", "payout"]}),
+            "directions",
+        ),
+        (json!({"email": "merchant@example.com"}), "email"),
+        (json!({"kind": "providus"}), "email"),
+        (
+            json!({"kind": "providus", "email": "m@example.com", "directions": ["charge"]}),
+            "directions",
+        ),
+        (
+            json!({"kind": "providus", "email": "m@example.com", "currencies": {"EUR": {}}}),
+            "currencies",
+        ),
         (json!({"currencies": {}}), "currencies"),
         (json!({"currencies": {"EURO": {}}}), "EURO"),
         (
@@ -204,4 +235,32 @@ fn what_cannot_be_meant_is_refused() {
     assert!(told.contains("twice"), "{told}");
     let told = refusal(&listed(json!("alpha")), &all);
     assert!(told.contains("BURSAR_PROVIDERS"), "{told}");
+}
+
+/// A payer to bank accounts pays out in naira and does nothing else; it is waited for
+/// longer than one that can be asked what it did.
+#[test]
+fn a_payer_to_bank_accounts_pays_out() {
+    let list = json!([{
+        "name": "providus", "kind": "providus", "url": "https://providus.test",
+        "email": "merchant@example.com",
+        "currencies": {"NGN": {"min_minor": 10_000, "cost_fixed_minor": 1_050}},
+    }]);
+    let providers = listed(list).settings(&all).expect("right");
+    let [provider] = providers.as_slice() else {
+        panic!("{providers:?}");
+    };
+    let ConnectorSettings::Providus(settings) = &provider.connector else {
+        panic!("{provider:?}");
+    };
+    assert_eq!(settings.xpress.email, "merchant@example.com");
+    assert_eq!(settings.xpress.deadline, Duration::from_secs(20));
+    assert_eq!(settings.terms.lookup_window, Duration::from_secs(3_600));
+    let offer = &provider.guard.offer;
+    assert!(offer.needs_payout_account);
+    assert_eq!(offer.directions, [Direction::Payout]);
+    assert!(offer.takes(naira()));
+    assert!(!offer.takes(Currency::parse("EUR").expect("a currency")));
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains("PASSWORD"), "{shown}");
 }

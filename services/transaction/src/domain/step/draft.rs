@@ -210,7 +210,7 @@ impl<'a> Draft<'a> {
     /// since then. Only called when nothing was sent.
     fn ask(self) -> Result<Step, StepError> {
         let transaction = &self.transaction;
-        let waited = self.now - transaction.approved_at.unwrap_or(transaction.created_at);
+        let waited = self.now - transaction.expected_since();
         if waited >= self.terms.give_up_after || self.is_given_up() {
             return self.release();
         }

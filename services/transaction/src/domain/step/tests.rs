@@ -1,6 +1,7 @@
 //! The state machine against a small world that loses, delays and repeats
 //! everything: what the machine does must come out right in all of it.
 
+mod back_office;
 mod cases;
 mod prices;
 mod refunds;
@@ -9,13 +10,16 @@ mod world;
 
 use std::time::Duration;
 
-use bursar_aip::id::{TransactionId, UserId, WalletId};
+use bursar_aip::id::{CampaignId, TransactionId, UserId, WalletId};
 use bursar_money::{Currency, PositiveMoney};
 use proptest::prelude::*;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::super::{Back, Initiated, Movement, Price, Refund, State, Transaction};
+use super::super::{
+    Adjustment, AdjustmentDirection, AdjustmentReason, Back, Initiated, Movement, Price, Refund,
+    State, Transaction,
+};
 use super::Terms;
 use world::World;
 
@@ -67,6 +71,7 @@ fn withdrawal() -> Movement {
     Movement::Withdrawal {
         from: payer(),
         provider: "sandbox".parse().expect("a valid name"),
+        payout_account: None,
     }
 }
 
@@ -88,6 +93,28 @@ fn refund_of_deposit(covers_shortfall: bool) -> Movement {
         provider: "sandbox".parse().expect("a valid name"),
         covers_shortfall,
     })
+}
+
+/// An operator gives the payee money, or takes some from the payer.
+fn adjustment(is_credit: bool) -> Movement {
+    let (wallet, direction) = if is_credit {
+        (payee(), AdjustmentDirection::Credit)
+    } else {
+        (payer(), AdjustmentDirection::Debit { owner: user() })
+    };
+    Movement::Adjustment(Adjustment {
+        wallet,
+        direction,
+        reason: AdjustmentReason::Correction,
+        corrects: None,
+    })
+}
+
+fn bonus_grant() -> Movement {
+    Movement::BonusGrant {
+        campaign: CampaignId::from_uuid(Uuid::from_u128(55)),
+        to: payee(),
+    }
 }
 
 fn initiated(movement: Movement) -> Transaction {
@@ -116,6 +143,9 @@ fn any_movement() -> impl Strategy<Value = Movement> {
         Just(refund_of_transfer()),
         Just(refund_of_deposit(false)),
         Just(refund_of_deposit(true)),
+        Just(adjustment(true)),
+        Just(adjustment(false)),
+        Just(bonus_grant()),
     ]
 }
 

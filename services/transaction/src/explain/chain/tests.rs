@@ -17,6 +17,7 @@ fn initiated() -> Initiated {
         movement: Movement::Withdrawal {
             from: WalletId::generate(),
             provider: "sandbox".parse().expect("a valid name"),
+            payout_account: None,
         },
         amount: PositiveMoney::new(Currency::parse("EUR").expect("a currency"), 100)
             .expect("positive"),
@@ -97,6 +98,7 @@ fn material(events: &[(Event, i64)]) -> Material {
     Material {
         stored,
         bulk: None,
+        run: None,
         log: (1..)
             .zip(events)
             .map(|(version, (event, seconds))| Logged {

@@ -2,7 +2,7 @@
 
 use bursar_money::Money;
 
-use crate::domain::{Event, Initiated, Resolution};
+use crate::domain::{Event, Initiated, MovementKind, Resolution};
 
 /// What happened. Nothing in it is more than the customer may know: causes and
 /// operators' words are left out.
@@ -39,7 +39,14 @@ pub(super) fn summary(event: &Event) -> String {
 }
 
 fn recorded(initiated: &Initiated) -> String {
-    let kind = initiated.movement.kind().name();
+    let what = match initiated.movement.kind() {
+        MovementKind::Transfer => "A transfer",
+        MovementKind::Deposit => "A deposit",
+        MovementKind::Withdrawal => "A withdrawal",
+        MovementKind::Refund => "A refund",
+        MovementKind::Adjustment => "An adjustment",
+        MovementKind::BonusGrant => "A grant of bonus money",
+    };
     let fee = Money::new(initiated.amount.currency(), initiated.price.fee_minor());
     let cost = match initiated.price.fee {
         Some(_) => format!(", with a fee of {fee}"),
@@ -49,5 +56,5 @@ fn recorded(initiated: &Initiated) -> String {
         Some(conversion) => format!(", to arrive as {}", conversion.amount.money()),
         None => String::new(),
     };
-    format!("A {kind} was recorded{cost}{becomes}.")
+    format!("{what} was recorded{cost}{becomes}.")
 }

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bursar_server::database;
+use bursar_server::{crash_point, database};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use thiserror::Error;
@@ -24,6 +24,7 @@ use super::{LEASE, Wake};
 use crate::reconciliation::{Line, Problem, ProblemCode, Reader};
 use crate::store::reconciliation::files::{self, Completed, Content, NewFile, StoredFile};
 use crate::store::reconciliation::{Lease, StoredProblem, lines, settings};
+use crate::watch::reconciliation as watch;
 
 /// How many parts wait for the reader.
 pub(crate) const QUEUE: usize = 4;
@@ -166,7 +167,9 @@ async fn read(
     let mut transaction = database::begin(&intake.pool).await?;
     let settings = settings::find(&mut transaction, &new.tenant, &new.provider).await?;
     let lease = files::begin(&mut transaction, &new, LEASE).await?;
+    crash_point!("intake.before_begin_commit");
     transaction.commit().await?;
+    crash_point!("intake.after_begin_commit");
     // Files that somebody brings have no day of their own, so one can always begin.
     let lease = lease.ok_or(sqlx::Error::RowNotFound)?;
     let mut file = File {
@@ -187,6 +190,7 @@ async fn read(
         Err(Stop::Problem(problem)) => {
             drop(parts);
             file.fail(&(&problem).into()).await?;
+            watch::file(file.new.source, "refused");
             intake.wake.wake();
             let file = file.new.id;
             Err(Refused::Broken { file, problem })
@@ -246,7 +250,9 @@ impl File {
             return Err(Problem::of_file(ProblemCode::Interrupted).into());
         }
         lines::insert(&mut transaction, self.new.id, &self.batch).await?;
+        crash_point!("intake.before_lines_commit");
         transaction.commit().await?;
+        crash_point!("intake.after_lines_commit");
         self.batch.clear();
         Ok(())
     }
@@ -269,7 +275,12 @@ impl File {
         let mut transaction = database::begin(&self.pool).await?;
         let completed = files::complete(&mut transaction, self.lease, &content).await?;
         match completed {
-            Completed::Yes => transaction.commit().await?,
+            Completed::Yes => {
+                crash_point!("intake.before_complete_commit");
+                transaction.commit().await?;
+                crash_point!("intake.after_complete_commit");
+                watch::imported(self.new.source, content.lines);
+            }
             Completed::AlreadyImported | Completed::Superseded => transaction.rollback().await?,
         }
         let mut conn = self.pool.acquire().await?;
@@ -279,6 +290,7 @@ impl File {
                 drop(conn);
                 let again = Problem::of_file(ProblemCode::AlreadyImported);
                 self.fail(&(&again).into()).await?;
+                watch::file(self.new.source, "repeated");
                 conn = self.pool.acquire().await?;
                 let (tenant, provider) = (&self.new.tenant, &self.new.provider);
                 files::find_content(&mut conn, tenant, provider, &content.sha256).await?
@@ -298,7 +310,10 @@ impl File {
     async fn fail(&self, problem: &StoredProblem) -> Result<(), sqlx::Error> {
         let mut transaction = database::begin(&self.pool).await?;
         files::fail(&mut transaction, self.lease, problem, self.bytes).await?;
-        transaction.commit().await
+        crash_point!("intake.before_fail_commit");
+        transaction.commit().await?;
+        crash_point!("intake.after_fail_commit");
+        Ok(())
     }
 }
 

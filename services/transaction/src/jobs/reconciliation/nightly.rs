@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bursar_aip::id::{SettlementFileId, TenantId};
-use bursar_server::{Start, database, now};
+use bursar_server::{Start, crash_point, database, now};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
@@ -25,6 +25,7 @@ use crate::reconciliation::listing::{ListFailed, MovementList};
 use crate::reconciliation::{Line, Problem, ProblemCode};
 use crate::store::reconciliation::files::{self, Completed, Content, NewFile};
 use crate::store::reconciliation::{Lease, Source, lines};
+use crate::watch::reconciliation as watch;
 
 /// How often it is looked for days that are due.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -151,7 +152,9 @@ impl Night<'_> {
                 imported_by: IMPORTER.to_owned(),
             };
             let lease = files::begin(&mut transaction, &new, LEASE).await?;
+            crash_point!("nightly.before_begin_commit");
             transaction.commit().await?;
+            crash_point!("nightly.after_begin_commit");
             // Another instance was faster.
             let Some(lease) = lease else { continue };
             match self.read(lease, day).await {
@@ -174,7 +177,9 @@ impl Night<'_> {
             if self.shutdown.is_cancelled() {
                 return Err(Stop::Interrupted);
             }
+            crash_point!("nightly.before_page");
             let page = self.list.page(from, to, cursor.as_deref()).await?;
+            crash_point!("nightly.after_page");
             let mut batch = Vec::with_capacity(page.movements.len());
             for movement in page.movements {
                 count += 1;
@@ -201,7 +206,10 @@ impl Night<'_> {
         if completed != Completed::Yes {
             return Err(Stop::Interrupted);
         }
+        crash_point!("nightly.before_complete_commit");
         transaction.commit().await?;
+        crash_point!("nightly.after_complete_commit");
+        watch::imported(Source::List, count);
         Ok(count)
     }
 
@@ -211,7 +219,9 @@ impl Night<'_> {
             return Err(Stop::Interrupted);
         }
         lines::insert(&mut transaction, lease.file, batch).await?;
+        crash_point!("nightly.before_lines_commit");
         transaction.commit().await?;
+        crash_point!("nightly.after_lines_commit");
         Ok(())
     }
 
@@ -226,7 +236,11 @@ impl Night<'_> {
         let problem = Problem::of_file(code);
         let mut transaction = database::begin(self.pool).await?;
         files::fail(&mut transaction, lease, &(&problem).into(), 0).await?;
-        transaction.commit().await
+        crash_point!("nightly.before_give_up_commit");
+        transaction.commit().await?;
+        crash_point!("nightly.after_give_up_commit");
+        watch::file(Source::List, "refused");
+        Ok(())
     }
 }
 

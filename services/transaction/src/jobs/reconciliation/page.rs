@@ -9,7 +9,7 @@ use time::Date;
 use crate::reconciliation::{Found, Line, LineId, Reason, Recorded, Rule, Standing, reconcile};
 use crate::store::checks;
 use crate::store::reconciliation::candidates::{self, Books};
-use crate::store::reconciliation::outcome;
+use crate::store::reconciliation::outcome::{self, Changed};
 
 /// Lines with the days whose settlement they belong to.
 pub(super) struct Page<'a> {
@@ -31,8 +31,9 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Matches the lines and writes what was found, in the transaction at hand.
-    pub(super) async fn settle(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    /// Matches the lines and writes what was found, in the transaction at hand. What
+    /// has changed by that is returned.
+    pub(super) async fn settle(&self, conn: &mut PgConnection) -> Result<Changed, sqlx::Error> {
         let lines: Vec<Line> = self
             .lines
             .values()
@@ -42,20 +43,29 @@ impl<'a> Page<'a> {
         let found = reconcile(self.rules, &lines, &recorded);
         let recorded: HashMap<TransactionId, &Recorded> =
             recorded.iter().map(|one| (one.id, one)).collect();
-        outcome::matched(&mut *conn, self.books, &found.matches, &recorded).await?;
+        let mut changed = Changed::default();
+        outcome::matched(
+            &mut *conn,
+            self.books,
+            &found.matches,
+            &recorded,
+            &mut changed,
+        )
+        .await?;
         outcome::broken(
             &mut *conn,
             self.books,
             &found.breaks,
             &self.lines,
             &recorded,
+            &mut changed,
         )
         .await?;
         // The provider says that it happened: no more than a reason to ask it soon.
         for transaction in hints(&found.breaks, &recorded) {
             checks::nudge(&mut *conn, transaction).await?;
         }
-        Ok(())
+        Ok(changed)
     }
 }
 

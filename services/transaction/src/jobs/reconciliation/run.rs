@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use bursar_aip::id::BreakId;
-use bursar_server::database;
+use bursar_server::{crash_point, database};
 use sqlx::PgPool;
 use time::{Date, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
@@ -19,8 +19,9 @@ use super::page::Page;
 use crate::reconciliation::{Line, Reason, Rule, Subject};
 use crate::store::reconciliation::candidates::{self, Books};
 use crate::store::reconciliation::files::{self, StoredFile};
-use crate::store::reconciliation::outcome::{self, Told};
+use crate::store::reconciliation::outcome::{self, Changed, Told};
 use crate::store::reconciliation::{FileState, Lease, lines, settings, work};
+use crate::watch::reconciliation as watch;
 
 /// How many lines are matched at once. A group that is larger is matched in
 /// parts of this size, so no rule sums up more lines.
@@ -116,10 +117,12 @@ impl Run<'_> {
         }
         let date = self.file.settlement_date;
         let dated = page.iter().map(|line| (line, date)).collect();
-        Page::new(self.books(), &self.rules, dated)
-            .settle(&mut transaction)
-            .await?;
+        let page = Page::new(self.books(), &self.rules, dated);
+        let changed = page.settle(&mut transaction).await?;
+        crash_point!("matching.before_lines_commit");
         transaction.commit().await?;
+        crash_point!("matching.after_lines_commit");
+        watch::matched(self.file.source, &changed);
         self.file.matched_through = through;
         Ok(Some(Ended::Stopped))
     }
@@ -139,6 +142,7 @@ impl Run<'_> {
         if missing.is_empty() {
             return Ok(None);
         }
+        let mut changed = Changed::default();
         for recorded in &missing {
             let told = Told {
                 reason: Reason::MissingAtProvider,
@@ -148,9 +152,17 @@ impl Run<'_> {
                 line: None,
                 recorded: Some(recorded),
             };
-            outcome::tell(&mut transaction, books, &told).await?;
+            if outcome::tell(&mut transaction, books, &told)
+                .await?
+                .is_opened
+            {
+                changed.opened.push(told.reason);
+            }
         }
+        crash_point!("matching.before_missing_commit");
         transaction.commit().await?;
+        crash_point!("matching.after_missing_commit");
+        watch::matched(self.file.source, &changed);
         Ok(Some(Ended::Stopped))
     }
 
@@ -173,17 +185,27 @@ impl Run<'_> {
             .iter()
             .map(|broken| (&broken.line, broken.settlement_date))
             .collect();
-        Page::new(books, &self.rules, dated)
-            .settle(&mut transaction)
-            .await?;
+        let page = Page::new(books, &self.rules, dated);
+        let mut changed = page.settle(&mut transaction).await?;
+        crash_point!("matching.before_again_commit");
         transaction.commit().await?;
+        crash_point!("matching.after_again_commit");
+        // Those that are broken still were counted when they were first.
+        changed.broken_lines = 0;
+        watch::matched(self.file.source, &changed);
         Ok(Some(Ended::Stopped))
     }
 
     async fn finish(&self) -> Result<Ended, sqlx::Error> {
         let mut conn = self.pool.acquire().await?;
-        match work::finish(&mut conn, self.lease).await? {
-            true => Ok(Ended::Reconciled),
+        crash_point!("matching.before_finish");
+        let is_ours = work::finish(&mut conn, self.lease).await?;
+        crash_point!("matching.after_finish");
+        match is_ours {
+            true => {
+                watch::file(self.file.source, "reconciled");
+                Ok(Ended::Reconciled)
+            }
             false => Ok(Ended::Superseded),
         }
     }

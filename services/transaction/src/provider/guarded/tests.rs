@@ -13,8 +13,8 @@ use bursar_aip::id::TransactionId;
 use bursar_money::{Currency, PositiveMoney};
 use reqwest::Url;
 
-use super::super::sandbox::{Sandbox, SandboxSettings};
-use super::super::{Direction, Phase};
+use super::super::sandbox::Sandbox;
+use super::super::{Access, Direction, Phase};
 use super::*;
 use server::{Mode, Server};
 use tokio::task::JoinSet;
@@ -106,7 +106,7 @@ impl Deref for Subject {
 }
 
 fn guarded(server: &Server, settings: GuardSettings) -> Subject {
-    let connector = Sandbox::new(SandboxSettings {
+    let connector = Sandbox::new(Access {
         url: Url::parse(&server.url()).expect("an address"),
         api_key: "key".to_owned().into(),
         callback_secret: "secret".to_owned().into(),
@@ -136,6 +136,9 @@ fn order() -> Order {
         original: None,
         amount: PositiveMoney::new(euro, 100).expect("positive"),
         valid_until: now() + Duration::from_secs(30),
+        wanted_until: now() + Duration::from_secs(60),
+        payment_method: None,
+        payee: None,
     }
 }
 

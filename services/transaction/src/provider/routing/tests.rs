@@ -39,9 +39,12 @@ fn directions() -> impl Strategy<Value = Vec<Direction>> {
 }
 
 fn providers() -> impl Strategy<Value = Vec<Made>> {
-    let offer = (directions(), currencies()).prop_map(|(directions, currencies)| Offer {
+    let offer = (directions(), currencies(), any::<bool>(), any::<bool>());
+    let offer = offer.prop_map(|(directions, currencies, method, account)| Offer {
         directions,
         currencies,
+        needs_payment_method: method,
+        needs_payout_account: account,
     });
     let made = ("[a-d][a-d]?", offer, any::<bool>()).prop_map(|(name, offer, is_choosable)| Made {
         name: name.parse().expect("a name"),
@@ -58,9 +61,12 @@ fn providers() -> impl Strategy<Value = Vec<Made>> {
 fn wanted() -> impl Strategy<Value = Wanted> {
     let direction = prop_oneof![Just(Direction::Charge), Just(Direction::Payout)];
     let code = prop_oneof![Just("EUR"), Just("NGN"), Just("USD")];
-    (direction, code, 1..1_500_i64).prop_map(|(direction, code, minor)| Wanted {
+    let wanted = (direction, code, 1..1_500_i64, any::<bool>());
+    wanted.prop_map(|(direction, code, minor, is_told)| Wanted {
         direction,
         amount: PositiveMoney::new(currency(code), minor).expect("positive"),
+        has_payment_method: is_told && direction == Direction::Charge,
+        has_payout_account: is_told && direction == Direction::Payout,
     })
 }
 
@@ -109,16 +115,28 @@ proptest! {
             return Ok(());
         };
         let directed = |made: &Made| made.offer.directions.contains(&wanted.direction);
+        let charges = |made: &Made| match wanted.direction {
+            Direction::Charge => made.offer.needs_payment_method == wanted.has_payment_method,
+            _ => made.offer.needs_payout_account == wanted.has_payout_account,
+        };
         let takes = |made: &Made| match &made.offer.currencies {
             Currencies::All => true,
             Currencies::Only(tariffs) => tariffs.contains_key(&wanted.amount.currency()),
         };
         let expected = if providers.iter().any(|made| made.offer.cost(&wanted).is_ok()) {
             Unavailable::Health
-        } else if providers.iter().any(|made| directed(made) && takes(made)) {
+        } else if providers.iter().any(|made| directed(made) && charges(made) && takes(made)) {
             Unavailable::Amount
-        } else if providers.iter().any(directed) {
+        } else if providers.iter().any(|made| directed(made) && charges(made)) {
             Unavailable::Currency
+        } else if providers.iter().any(directed) && wanted.has_payment_method {
+            Unavailable::PaymentMethodNotTaken
+        } else if providers.iter().any(directed) && wanted.has_payout_account {
+            Unavailable::PayoutAccountNotTaken
+        } else if providers.iter().any(directed) && wanted.direction == Direction::Payout {
+            Unavailable::PayoutAccountRequired
+        } else if providers.iter().any(directed) {
+            Unavailable::PaymentMethodRequired
         } else if providers.is_empty() {
             Unavailable::NoneConfigured
         } else {
@@ -141,7 +159,12 @@ proptest! {
             ..Offer::default()
         };
         let amount = PositiveMoney::new(currency("EUR"), minor).expect("positive");
-        let wanted = Wanted { direction: Direction::Charge, amount };
+        let wanted = Wanted {
+            direction: Direction::Charge,
+            amount,
+            has_payment_method: false,
+            has_payout_account: false,
+        };
         let share = offer.cost(&wanted).expect("it fits") - i128::from(fixed);
         let exact = i128::from(minor) * i128::from(basis_points);
         prop_assert!(share * 10_000 >= exact && (share - 1) * 10_000 < exact);

@@ -24,7 +24,7 @@ use crate::intents::{Asked, Fate};
 use crate::limits::{self, LimitError, Mover};
 use crate::pricing;
 use crate::store::transactions::Stored;
-use crate::store::{checks, events, transactions};
+use crate::store::{checks, events, payment_methods, transactions};
 use crate::watch;
 
 impl Creation {
@@ -98,7 +98,9 @@ impl Creation {
                 let status = Status::from(error);
                 let answer = Answer::error(&status);
                 idempotency::complete(&mut database, &scope, &answer).await?;
+                crash_point!("creation.before_denial_commit");
                 database.commit().await?;
+                crash_point!("creation.after_denial_commit");
                 return Ok(Claimed::Refused(status));
             }
             Err(error) => return Err(error),
@@ -249,6 +251,9 @@ impl Creation {
             checks::remove(database, &lease).await?;
         } else {
             transactions::insert(database, &stored).await?;
+        }
+        if let Some(method) = &self.payment_method {
+            payment_methods::keep(database, id, method).await?;
         }
         events::append(database, &stored, &log, &self.actor).await?;
         let run = self.live_run(stored, lease, false);

@@ -66,7 +66,8 @@ fn told_case_state(state: CaseState) -> proto::FraudCaseState {
     }
 }
 
-pub(super) fn told_rule(stored: &StoredRule, counts: Counts) -> proto::FraudRule {
+/// A rule, with its counts where they are known.
+pub(super) fn told_rule(stored: &StoredRule, counts: Option<Counts>) -> proto::FraudRule {
     let rule = &stored.rule;
     proto::FraudRule {
         name: rule.name.clone(),
@@ -79,7 +80,7 @@ pub(super) fn told_rule(stored: &StoredRule, counts: Counts) -> proto::FraudRule
         version: rule.version,
         updated_by: stored.updated_by.clone(),
         updated_at: Some(timestamp(stored.updated_at)),
-        counts: Some(proto::FraudRuleCounts {
+        counts: counts.map(|counts| proto::FraudRuleCounts {
             active_last_day: counts.active_last_day,
             active_total: counts.active_total,
             shadow_last_day: counts.shadow_last_day,

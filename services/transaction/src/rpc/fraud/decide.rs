@@ -10,7 +10,7 @@ use bursar_aip::idempotency::{self, Answer, Claim};
 use bursar_contracts::transaction::v1::{
     DecideFraudCaseRequest, DecideFraudCaseResponse, FraudDecision,
 };
-use bursar_server::{Context, database, detached, now};
+use bursar_server::{Context, crash_point, database, detached, now};
 use bursar_status::correlation;
 use sqlx::PgConnection;
 use tonic::{Request, Response, Status};
@@ -86,7 +86,9 @@ impl Decided {
         idempotency::complete(&mut database, &scope, &Answer::response(&response))
             .await
             .map_err(FraudError::from)?;
+        crash_point!("fraud.before_decision_commit");
         database.commit().await.map_err(FraudError::from)?;
+        crash_point!("fraud.after_decision_commit");
         tracing::warn!(
             case_id = %self.case,
             transaction_id = %case.transaction,

@@ -3,7 +3,7 @@
 use bursar_aip::id::TenantId;
 use bursar_contracts::transaction::v1 as proto;
 use bursar_events::{Aggregate, Event};
-use bursar_server::{Context, database, detached, now};
+use bursar_server::{Context, crash_point, database, detached, now};
 use sqlx::{PgConnection, PgPool};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -43,12 +43,29 @@ pub(super) async fn put(
             by = stored.updated_by,
             "a fraud rule was changed"
         );
-        // Not before the commit, for which others wait: there may be many hits.
-        let mut conn = pool.acquire().await.map_err(FraudError::from)?;
-        let rule = counted(&mut conn, &[stored]).await?.pop();
+        let rule = Some(told(&pool, &stored).await);
         Ok(Response::new(proto::PutFraudRuleResponse { rule }))
     })
     .await
+}
+
+/// A rule that was changed. Its hits are counted only now, because others wait for the
+/// change and there may be many hits; when they cannot be counted, the rule has changed
+/// all the same, and is told without them.
+async fn told(pool: &PgPool, stored: &StoredRule) -> proto::FraudRule {
+    let counting = async {
+        let mut conn = pool.acquire().await?;
+        hits::count(&mut conn, &[stored.rule.id]).await
+    };
+    let counts = match counting.await {
+        Ok(counts) => Some(counts.get(&stored.rule.id).copied().unwrap_or_default()),
+        Err(error) => {
+            let rule = &stored.rule.name;
+            tracing::warn!(rule, %error, "the hits of a changed fraud rule are not counted");
+            None
+        }
+    };
+    contract::told_rule(stored, counts)
 }
 
 /// The rule of a request, its expression checked.
@@ -116,7 +133,9 @@ impl Change {
             stored.updated_at,
         );
         bursar_events::append(&mut database, &[changed]).await?;
+        crash_point!("fraud.before_rule_commit");
         database.commit().await?;
+        crash_point!("fraud.after_rule_commit");
         Ok(stored)
     }
 }
@@ -147,7 +166,7 @@ async fn counted(
     let counts = hits::count(conn, &ids).await?;
     let told = stored.iter().map(|stored| {
         let counts = counts.get(&stored.rule.id).copied().unwrap_or_default();
-        contract::told_rule(stored, counts)
+        contract::told_rule(stored, Some(counts))
     });
     Ok(told.collect())
 }
@@ -226,6 +245,8 @@ async fn remove(
         now(),
     );
     bursar_events::append(&mut database, &[deleted]).await?;
+    crash_point!("fraud.before_rule_deletion_commit");
     database.commit().await?;
+    crash_point!("fraud.after_rule_deletion_commit");
     Ok(())
 }

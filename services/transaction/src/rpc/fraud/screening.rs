@@ -29,7 +29,8 @@ impl Screened {
         tenant: &TenantId,
         subjects: Vec<Subject>,
     ) -> Result<Self, Error> {
-        let screenings = engine.fraud.screen(database, &subjects).await?;
+        let screenings = engine.fraud.screen(database, &subjects).await;
+        let screenings = screenings.map_err(Error::FraudUnread)?;
         let screened = Self {
             tenant: tenant.clone(),
             found: subjects.into_iter().zip(screenings).collect(),

@@ -8,7 +8,7 @@ use std::time::Instant;
 use bursar_aip::id::{LimitRuleId, WalletId, parse_field};
 use bursar_contracts::transaction::v1 as proto;
 use bursar_money::Currency;
-use bursar_server::{Context, database, detached, now};
+use bursar_server::{Context, crash_point, database, detached, now};
 use tonic::{Request, Response, Status};
 
 use super::contract;
@@ -36,7 +36,9 @@ pub(super) async fn put(
             let mut database = database::begin(&pool).await?;
             rules::lock(&mut database).await?;
             let present = rules::put(&mut database, &new).await?;
+            crash_point!("limits.before_put_commit");
             database.commit().await?;
+            crash_point!("limits.after_put_commit");
             Ok::<_, sqlx::Error>(present)
         };
         let present = put.await.map_err(RuleError::from)?;
@@ -64,7 +66,9 @@ pub(super) async fn archive(
             let mut database = database::begin(&pool).await?;
             rules::lock(&mut database).await?;
             let archived = rules::archive(&mut database, &tenant, id, &actor, now()).await?;
+            crash_point!("limits.before_archive_commit");
             database.commit().await?;
+            crash_point!("limits.after_archive_commit");
             Ok::<_, sqlx::Error>(archived)
         };
         let archived = archived.await.map_err(RuleError::from)?;

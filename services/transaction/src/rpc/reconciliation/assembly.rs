@@ -11,9 +11,9 @@ use bursar_server::{Job, Start};
 use super::{Reconciliation, upload};
 use crate::jobs::reconciliation::intake::Intake;
 use crate::jobs::reconciliation::nightly::{self, Lists, Settings};
-use crate::jobs::reconciliation::{self as jobs, Wake};
-use crate::provider::{ProviderSettings, Providers};
-use crate::reconciliation::listing::{MovementList, SandboxList};
+use crate::jobs::reconciliation::{self as jobs, Wake, backlog};
+use crate::provider::{Access, ConnectorSettings, ProviderSettings, Providers};
+use crate::reconciliation::listing::{MovementList, SandboxList, SandboxProduct};
 
 /// How long a page of a provider's list may take.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -25,17 +25,28 @@ pub(crate) struct Reconciling {
     /// What answers plain HTTP.
     pub(crate) http: Router,
     /// What runs in the background.
-    pub(crate) jobs: [Job; 2],
+    pub(crate) jobs: [Job; 3],
+}
+
+fn list(access: &Access, product: SandboxProduct) -> anyhow::Result<SandboxList> {
+    SandboxList::new(&access.url, access.api_key.clone(), product, LIST_TIMEOUT)
 }
 
 /// The lists of the providers that have one.
 pub(crate) fn lists(providers: &[ProviderSettings]) -> anyhow::Result<Lists> {
     providers
         .iter()
-        .map(|provider| {
-            let (url, key) = (&provider.connector.url, provider.connector.api_key.clone());
-            let list: Arc<dyn MovementList> = Arc::new(SandboxList::new(url, key, LIST_TIMEOUT)?);
-            Ok((provider.name.clone(), list))
+        .filter_map(|provider| {
+            let list = match &provider.connector {
+                ConnectorSettings::Sandbox(access) => list(access, SandboxProduct::Accounts),
+                ConnectorSettings::Cards(access) => list(access, SandboxProduct::Cards),
+                // It documents none: its settlement comes in files.
+                ConnectorSettings::Providus(_) => return None,
+            };
+            Some(list.map(|list| {
+                let list: Arc<dyn MovementList> = Arc::new(list);
+                (provider.name.clone(), list)
+            }))
         })
         .collect()
 }
@@ -57,6 +68,7 @@ impl Reconciling {
             .clone()
             .context("BURSAR_JWKS_URL is not set")?;
         let matching = jobs::run(pool.clone(), wake.clone(), shutdown.clone());
+        let counting = backlog::run(pool.clone(), shutdown.clone());
         let nights = nightly::run(pool, lists, settings, wake, shutdown);
         Ok(Self {
             http: upload::router(service.clone(), verifier),
@@ -64,6 +76,7 @@ impl Reconciling {
             jobs: [
                 Job::new("reconciliation", matching),
                 Job::new("reconciliation lists", nights),
+                Job::new("reconciliation backlog", counting),
             ],
         })
     }

@@ -5,13 +5,14 @@ use bursar_aip::page;
 use bursar_contracts::transaction::v1::{
     BreakState, ListBreaksRequest, ListBreaksResponse, ResolveBreakRequest, ResolveBreakResponse,
 };
-use bursar_server::{Context, database, detached};
+use bursar_server::{Context, crash_point, database, detached};
 use serde::{Deserialize, Serialize};
 use tonic::{Request, Response, Status};
 
 use super::error::ReconciliationError;
 use super::{Reconciliation, contract};
 use crate::store::reconciliation::breaks::{self, Wanted};
+use crate::watch::reconciliation as watch;
 
 /// The name of the list in page tokens.
 const LIST: &str = "settlement_breaks";
@@ -96,7 +97,9 @@ pub(super) async fn resolve(
             let is_new =
                 breaks::resolve(&mut transaction, &tenant, id, resolution, note, &by).await?;
             let found = breaks::find(&mut transaction, &tenant, id).await?;
+            crash_point!("reconciliation.before_resolve_commit");
             transaction.commit().await?;
+            crash_point!("reconciliation.after_resolve_commit");
             Ok::<_, sqlx::Error>((is_new, found))
         };
         let (is_new, found) = resolved.await.map_err(ReconciliationError::from)?;
@@ -106,6 +109,9 @@ pub(super) async fn resolve(
         });
         if !is_new && !is_same {
             return Err(ReconciliationError::BreakAlreadyResolved { id }.into());
+        }
+        if is_new {
+            watch::resolved(found.reason);
         }
         Ok(Response::new(ResolveBreakResponse {
             r#break: Some(contract::told_break(&found)),

@@ -1,7 +1,7 @@
 //! GetReconciliationSettings and SetReconciliationSettings.
 
 use bursar_contracts::transaction::v1 as proto;
-use bursar_server::{Context, database, detached};
+use bursar_server::{Context, crash_point, database, detached};
 use tonic::{Request, Response, Status};
 
 use super::error::ReconciliationError;
@@ -65,7 +65,9 @@ pub(super) async fn set(
             let is_ours =
                 settings::replace(&mut transaction, &tenant, &provider, &wanted, version).await?;
             let now = settings::find(&mut transaction, &tenant, &provider).await?;
+            crash_point!("reconciliation.before_settings_commit");
             transaction.commit().await?;
+            crash_point!("reconciliation.after_settings_commit");
             Ok::<_, sqlx::Error>((is_ours, now))
         };
         let (is_ours, now) = replaced.await.map_err(ReconciliationError::from)?;

@@ -57,7 +57,11 @@ impl Row {
                 amount,
                 payee: match kind {
                     MovementKind::Transfer => self.to_wallet_id.map(WalletId::from_uuid),
-                    MovementKind::Deposit | MovementKind::Withdrawal | MovementKind::Refund => None,
+                    MovementKind::Deposit
+                    | MovementKind::Withdrawal
+                    | MovementKind::Refund
+                    | MovementKind::Adjustment
+                    | MovementKind::BonusGrant => None,
                 },
                 provider: provider.map_err(|_| unreadable("provider"))?,
                 at: self.created_at,

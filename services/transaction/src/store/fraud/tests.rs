@@ -144,7 +144,10 @@ fn counted(subjects: &[Subject], subject: &Subject) -> History {
                     history.transfers_last_10_minutes += 1;
                 }
             }
-            MovementKind::Deposit | MovementKind::Refund => {}
+            MovementKind::Deposit
+            | MovementKind::Refund
+            | MovementKind::Adjustment
+            | MovementKind::BonusGrant => {}
         }
     }
     history

@@ -1,14 +1,15 @@
 //! Breaks as operators see them.
 
 use bursar_aip::id::{BreakId, SettlementFileId, TenantId, TransactionId};
-use bursar_money::Currency;
+use bursar_money::{Currency, Money};
 use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::domain::State;
+use crate::domain::{Answer, State};
 use crate::reconciliation::breaks::Side;
-use crate::reconciliation::{LineType, Reason};
+use crate::reconciliation::{Line, LineType, Reason};
+use crate::store::transactions::Stored;
 use crate::store::unreadable;
 
 /// A break as it is stored.
@@ -316,4 +317,47 @@ pub(crate) async fn resolve(
     .execute(conn)
     .await?;
     Ok(resolved.rows_affected() == 1)
+}
+
+/// What an open break's line says of a payout under way: that the provider made it, and
+/// of how much. The line was joined with the transaction by a rule; that of which it is
+/// not certain what it means is no evidence.
+#[tracing::instrument(name = "store.settlement_breaks.settled_payout", skip_all)]
+pub(crate) async fn settled_payout(
+    conn: &mut PgConnection,
+    stored: &Stored,
+) -> Result<Option<Answer>, sqlx::Error> {
+    let transaction = &stored.transaction;
+    let Some(provider) = transaction.movement.provider() else {
+        return Ok(None);
+    };
+    let row = sqlx::query!(
+        r#"SELECT provider_reference AS "provider_reference!", reference AS "reference!",
+             line_currency AS "line_currency!", line_gross_minor AS "line_gross_minor!"
+         FROM settlement_breaks
+         WHERE transaction_id = $1 AND tenant_id = $2 AND provider = $3 AND state = 'OPEN'
+           AND reason = $4 AND line_type = $5
+         ORDER BY break_id
+         LIMIT 1"#,
+        transaction.id.uuid(),
+        stored.tenant.as_str(),
+        provider.as_str(),
+        Reason::StatusMismatch.name(),
+        LineType::Payout.name(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let currency = Currency::parse(&row.line_currency).map_err(|_| unreadable("line_currency"))?;
+    let moved = Line::moved(LineType::Payout, row.line_gross_minor);
+    let told = [row.provider_reference, row.reference];
+    Ok(Some(Answer::Succeeded {
+        reference: told
+            .into_iter()
+            .find(|text| !text.is_empty())
+            .unwrap_or_default(),
+        amount: Money::new(currency, moved),
+    }))
 }

@@ -9,10 +9,33 @@ use uuid::Uuid;
 
 use super::candidates::Books;
 use crate::reconciliation::{Found, Line, LineId, Match, Reason, Recorded};
+use crate::store::unreadable;
 
 /// Who resolves what explains itself, and its words.
 const RESOLVER: &str = "service:transaction";
 const MATCHED_LATER_NOTE: &str = "a later line or state explained it";
+
+/// What some writing has changed, for the counts that operators see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changed {
+    /// Lines that were matched.
+    pub(crate) matched_lines: usize,
+    /// Lines that belong to nothing.
+    pub(crate) broken_lines: usize,
+    /// The reasons of breaks that are open now and were not before.
+    pub(crate) opened: Vec<Reason>,
+    /// The reasons of breaks that explained themselves.
+    pub(crate) closed: Vec<Reason>,
+}
+
+/// A break that was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) id: BreakId,
+    /// Whether it was not open before. Of two who tell the same new break at the same
+    /// moment, both may think so.
+    pub(crate) is_opened: bool,
+}
 
 /// A break that is to be told, or told again.
 #[derive(Clone, Debug)]
@@ -34,6 +57,7 @@ pub(crate) async fn matched(
     books: Books<'_>,
     matches: &[Match],
     recorded: &HashMap<TransactionId, &Recorded>,
+    changed: &mut Changed,
 ) -> Result<(), sqlx::Error> {
     if matches.is_empty() {
         return Ok(());
@@ -72,7 +96,9 @@ pub(crate) async fn matched(
     .execute(&mut *conn)
     .await?;
     transactions.insert(conn, books).await?;
-    resolve_explained(conn, books, &transactions, &lines).await?;
+    let closed = resolve_explained(conn, books, &transactions, &lines).await?;
+    changed.closed.extend(closed);
+    changed.matched_lines += lines.ends.len();
     sqlx::query!(
         "UPDATE settlement_lines AS lines
          SET state = 'MATCHED', match_id = given.match_id, break_id = NULL
@@ -149,8 +175,8 @@ async fn resolve_explained(
     books: Books<'_>,
     transactions: &Transactions,
     lines: &Joined,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
+) -> Result<Vec<Reason>, sqlx::Error> {
+    let closed = sqlx::query_scalar!(
         "UPDATE settlement_breaks
          SET state = 'RESOLVED', resolution = 'MATCHED_LATER', note = $6, resolved_by = $7,
              resolved_at = clock_timestamp()
@@ -163,7 +189,8 @@ async fn resolve_explained(
                    JOIN settlement_lines AS lines USING (file_id, line)
                    WHERE lines.break_id IS NOT NULL
                )
-           )",
+           )
+         RETURNING reason",
         books.tenant.as_str(),
         books.provider.as_str(),
         &transactions.subjects,
@@ -172,9 +199,16 @@ async fn resolve_explained(
         MATCHED_LATER_NOTE,
         RESOLVER,
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(())
+    reasons(&closed)
+}
+
+fn reasons(names: &[String]) -> Result<Vec<Reason>, sqlx::Error> {
+    names
+        .iter()
+        .map(|name| Reason::parse(name).ok_or_else(|| unreadable("reason")))
+        .collect()
 }
 
 /// Records the breaks of lines.
@@ -185,6 +219,7 @@ pub(crate) async fn broken(
     found: &[Found],
     lines: &HashMap<LineId, (&Line, Date)>,
     recorded: &HashMap<TransactionId, &Recorded>,
+    changed: &mut Changed,
 ) -> Result<(), sqlx::Error> {
     let mut joined = Joined::default();
     for found in found {
@@ -201,29 +236,35 @@ pub(crate) async fn broken(
                 .transaction
                 .and_then(|transaction| recorded.get(&transaction).copied()),
         };
-        let id = tell(&mut *conn, books, &told).await?;
-        joined.push(found.line, id.uuid());
+        let standing = tell(&mut *conn, books, &told).await?;
+        joined.push(found.line, standing.id.uuid());
+        if standing.is_opened {
+            changed.opened.push(found.reason);
+        }
     }
     if joined.ends.is_empty() {
         return Ok(());
     }
+    changed.broken_lines += joined.ends.len();
     // A line may come to be about something else, once we know more.
-    sqlx::query!(
+    let closed = sqlx::query_scalar!(
         "UPDATE settlement_breaks AS breaks
          SET state = 'RESOLVED', resolution = 'MATCHED_LATER', note = $4, resolved_by = $5,
              resolved_at = clock_timestamp()
          FROM unnest($1::uuid[], $2::bigint[], $3::uuid[]) AS given (file_id, line, break_id)
          JOIN settlement_lines AS lines USING (file_id, line)
          WHERE breaks.break_id = lines.break_id AND lines.break_id <> given.break_id
-           AND breaks.state = 'OPEN'",
+           AND breaks.state = 'OPEN'
+         RETURNING breaks.reason",
         &joined.files,
         &joined.numbers,
         &joined.ends,
         MATCHED_LATER_NOTE,
         RESOLVER,
     )
-    .execute(&mut *conn)
+    .fetch_all(&mut *conn)
     .await?;
+    changed.closed.extend(reasons(&closed)?);
     sqlx::query!(
         "UPDATE settlement_lines AS lines
          SET state = 'BROKEN', break_id = given.break_id
@@ -245,10 +286,15 @@ pub(crate) async fn tell(
     conn: &mut PgConnection,
     books: Books<'_>,
     told: &Told<'_>,
-) -> Result<BreakId, sqlx::Error> {
+) -> Result<Standing, sqlx::Error> {
     let (line, recorded) = (told.line, told.recorded);
-    let id = sqlx::query_scalar!(
-        "INSERT INTO settlement_breaks AS breaks
+    let written = sqlx::query!(
+        r#"WITH before AS (
+             SELECT state
+             FROM settlement_breaks
+             WHERE tenant_id = $2 AND provider = $3 AND subject = $4
+         )
+         INSERT INTO settlement_breaks AS breaks
              (break_id, tenant_id, provider, subject, reason, settlement_date, file_id, line,
               reference, provider_reference, type_word, line_type, line_currency,
               line_gross_minor, line_occurred_at, transaction_id, transaction_type,
@@ -271,7 +317,7 @@ pub(crate) async fn tell(
              transaction_minor = EXCLUDED.transaction_minor,
              transaction_state = EXCLUDED.transaction_state
          WHERE breaks.state = 'OPEN' OR breaks.resolution = 'MATCHED_LATER'
-         RETURNING break_id",
+         RETURNING break_id, (SELECT state FROM before) IS DISTINCT FROM 'OPEN' AS "is_opened!""#,
         Uuid::now_v7(),
         books.tenant.as_str(),
         books.provider.as_str(),
@@ -295,8 +341,11 @@ pub(crate) async fn tell(
     )
     .fetch_optional(&mut *conn)
     .await?;
-    if let Some(id) = id {
-        return Ok(BreakId::from_uuid(id));
+    if let Some(written) = written {
+        return Ok(Standing {
+            id: BreakId::from_uuid(written.break_id),
+            is_opened: written.is_opened,
+        });
     }
     let id = sqlx::query_scalar!(
         "UPDATE settlement_breaks
@@ -309,5 +358,8 @@ pub(crate) async fn tell(
     )
     .fetch_one(conn)
     .await?;
-    Ok(BreakId::from_uuid(id))
+    Ok(Standing {
+        id: BreakId::from_uuid(id),
+        is_opened: false,
+    })
 }

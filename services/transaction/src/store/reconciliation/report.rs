@@ -2,7 +2,7 @@
 
 use bursar_aip::id::{SettlementFileId, TenantId};
 use sqlx::PgConnection;
-use time::Date;
+use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
 use super::Source;
@@ -46,6 +46,74 @@ pub(crate) struct Count {
     pub(crate) reason: Reason,
     pub(crate) open: i64,
     pub(crate) resolved: i64,
+}
+
+/// What waits, of all tenants and providers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Backlog {
+    /// The open breaks, by reason.
+    pub(crate) open: Vec<OpenBreaks>,
+    /// The files and lists, by source.
+    pub(crate) runs: Vec<Runs>,
+}
+
+/// The open breaks of a reason, at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OpenBreaks {
+    pub(crate) reason: Reason,
+    pub(crate) breaks: i64,
+    /// When the oldest of them was first seen.
+    pub(crate) oldest: OffsetDateTime,
+}
+
+/// The files, or the lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Runs {
+    pub(crate) source: Source,
+    /// How many are being read or matched.
+    pub(crate) files_under_way: i64,
+    /// When one was last matched to its end.
+    pub(crate) last_reconciled_at: Option<OffsetDateTime>,
+}
+
+/// Counts what waits. Open breaks have an index of their own; files are few.
+#[tracing::instrument(name = "store.settlement_report.backlog", skip_all)]
+pub(crate) async fn backlog(conn: &mut PgConnection) -> Result<Backlog, sqlx::Error> {
+    let breaks = sqlx::query!(
+        r#"SELECT reason, count(*) AS "breaks!", min(first_seen_at) AS "oldest!"
+         FROM settlement_breaks
+         WHERE state = 'OPEN'
+         GROUP BY reason"#,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let files = sqlx::query!(
+        r#"SELECT source,
+             count(*) FILTER (WHERE state IN ('IMPORTING', 'RECONCILING')) AS "under_way!",
+             max(reconciled_at) AS last_reconciled_at
+         FROM settlement_files
+         GROUP BY source"#,
+    )
+    .fetch_all(conn)
+    .await?;
+    let open = breaks.into_iter().map(|row| {
+        Ok(OpenBreaks {
+            reason: Reason::parse(&row.reason).ok_or_else(|| unreadable("reason"))?,
+            breaks: row.breaks,
+            oldest: row.oldest,
+        })
+    });
+    let runs = files.into_iter().map(|row| {
+        Ok(Runs {
+            source: Source::parse(&row.source).ok_or_else(|| unreadable("source"))?,
+            files_under_way: row.under_way,
+            last_reconciled_at: row.last_reconciled_at,
+        })
+    });
+    Ok(Backlog {
+        open: open.collect::<Result<_, sqlx::Error>>()?,
+        runs: runs.collect::<Result<_, sqlx::Error>>()?,
+    })
 }
 
 /// The files of a provider's day whose lines count.

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
-use bursar_aip::id::{SettlementFileId, TenantId};
+use bursar_aip::id::{BreakId, SettlementFileId, TenantId, TransactionId};
+use bursar_money::Currency;
 use bursar_testkit::TestDatabase;
 use time::macros::date;
 
+use super::breaks::{self, Resolution};
+use super::candidates::Books;
 use super::files::{self, Completed, Content, NewFile};
-use super::{Lease, Source, StoredProblem, work};
+use super::outcome::{self, Standing as Told, Told as Telling};
+use super::{Lease, Source, StoredProblem, report, work};
+use crate::reconciliation::{LineType, Reason, Recorded, Standing};
 
 const LONG: Duration = Duration::from_secs(60);
 const LAPSED: Duration = Duration::ZERO;
@@ -121,4 +126,79 @@ async fn a_day_is_listed_once() {
     assert_eq!(later.expect("asked"), Some(file.settlement_date));
     let again = files::begin(&mut conn, &new(Source::List), LONG).await;
     assert!(again.expect("asked").is_some());
+}
+
+/// A transaction that no line speaks of.
+fn absent() -> Recorded {
+    Recorded {
+        id: TransactionId::generate(),
+        provider_reference: None,
+        kind: LineType::Charge,
+        currency: Currency::parse("EUR").expect("a currency"),
+        amount_minor: 100,
+        standing: Standing::Completed,
+        state: "COMPLETED".to_owned(),
+        day: date!(2026 - 03 - 02),
+        is_taken: false,
+    }
+}
+
+/// A break is opened when it is new or was explained, and not when it is seen again or
+/// a person has resolved it; the backlog has what is open, and when it was first seen.
+#[tokio::test]
+async fn a_break_is_opened_once() {
+    let database = database().await;
+    let file = imported(&database, 1).await.file.uuid();
+    let mut conn = database.pool.acquire().await.expect("a connection");
+    let (new, recorded) = (new(Source::File), absent());
+    let books = Books {
+        tenant: &new.tenant,
+        provider: &new.provider,
+        source: Source::File,
+    };
+    let telling = Telling {
+        reason: Reason::MissingAtProvider,
+        subject: recorded.id.to_string(),
+        settlement_date: recorded.day,
+        file,
+        line: None,
+        recorded: Some(&recorded),
+    };
+    let tell = async |conn: &mut sqlx::PgConnection| -> Told {
+        outcome::tell(conn, books, &telling)
+            .await
+            .expect("it is told")
+    };
+    let first = tell(&mut conn).await;
+    let again = tell(&mut conn).await;
+    assert_eq!((first.is_opened, again.is_opened), (true, false));
+    assert_eq!(again.id, first.id);
+    let backlog = report::backlog(&mut conn).await.expect("it is counted");
+    let open: Vec<_> = backlog
+        .open
+        .iter()
+        .map(|it| (it.reason, it.breaks))
+        .collect();
+    assert_eq!(open, [(Reason::MissingAtProvider, 1)]);
+    let seen = breaks::find(&mut conn, &new.tenant, first.id).await;
+    let seen = seen.expect("asked").expect("it is there");
+    assert_eq!(backlog.open[0].oldest, seen.first_seen_at);
+    let [runs] = backlog.runs[..] else {
+        panic!("one source: {backlog:?}");
+    };
+    assert_eq!((runs.source, runs.files_under_way), (Source::File, 1));
+    assert_eq!(runs.last_reconciled_at, None);
+
+    let resolve = async |conn: &mut sqlx::PgConnection, id: BreakId, how| {
+        let resolved = breaks::resolve(conn, &new.tenant, id, how, "note", "test").await;
+        assert!(resolved.expect("asked"));
+    };
+    resolve(&mut conn, first.id, Resolution::MatchedLater).await;
+    let reopened = tell(&mut conn).await;
+    assert!(reopened.is_opened);
+    resolve(&mut conn, first.id, Resolution::WrittenOff).await;
+    let settled = tell(&mut conn).await;
+    assert!(!settled.is_opened);
+    let backlog = report::backlog(&mut conn).await.expect("it is counted");
+    assert_eq!(backlog.open, []);
 }

@@ -228,7 +228,7 @@ async fn without_rules_nothing_moves() {
         let refused = told(&refused.expect_err("the limits are not known"));
         assert_eq!(
             (refused.code, &*refused.reason),
-            (Code::Unavailable, "UNAVAILABLE")
+            (Code::Unavailable, "LIMITS_UNREADABLE")
         );
         assert_eq!(refused.transaction_id, None);
         owner(back).await;

@@ -3,6 +3,7 @@
 use bursar_contracts::transaction::v1::{LimitedMovement, PutLimitRuleRequest};
 
 use super::*;
+use crate::explain::{explain, operator};
 use crate::limits::{of_tier, put, rule};
 
 /// One planned transfer is made when it is due, once, for its user, with the note; then
@@ -32,6 +33,30 @@ async fn a_planned_transfer_is_made_once() {
     let checks = "SELECT count(*) FROM schedule_checks";
     mesh.until(checks, 0).await;
     mesh.verify().await;
+}
+
+/// A transfer that a schedule made is explained with the schedule and the number of
+/// its run, to its user and to an operator.
+#[tokio::test]
+async fn a_transfer_names_the_run_that_made_it() {
+    let mesh = Mesh::start().await;
+    let (alice, bob) = (mesh.person(), mesh.person());
+    let (from, to) = (alice.funded(1_000).await, bob.wallet().await);
+    let every_day = by_rule(MissedRunRule::RunAll, daily(&from, &to, 10));
+    let id = plan(&mesh, &alice, every_day).await.schedule_id;
+    put_back(&mesh, &id, 2).await;
+    until_ended(&mesh, &alice, &id, 2).await;
+    for run in until_runs(&mesh, &alice, &id, |runs| runs.len() == 2).await {
+        for token in [&alice.token, &operator(&mesh)] {
+            let told = explain(&mesh, token, &run.transaction_ids[0]).await;
+            let told = told.expect("they may see it");
+            assert_eq!(
+                (&told.schedule_id, told.schedule_run_number),
+                (&id, run.number)
+            );
+            assert_eq!(told.bulk_transfer_id, "");
+        }
+    }
 }
 
 /// After three days without a look, each rule does what it says with the two runs that

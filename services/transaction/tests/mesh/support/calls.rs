@@ -32,6 +32,7 @@ pub(crate) fn deposit(wallet: &str, minor_units: i64) -> CreateDepositRequest {
         provider: "sandbox".to_owned(),
         description: String::new(),
         quote_id: String::new(),
+        payment_method: String::new(),
     }
 }
 
@@ -42,6 +43,7 @@ pub(crate) fn withdrawal(wallet: &str, minor_units: i64) -> CreateWithdrawalRequ
         provider: "sandbox".to_owned(),
         description: String::new(),
         quote_id: String::new(),
+        payout_account_id: String::new(),
     }
 }
 

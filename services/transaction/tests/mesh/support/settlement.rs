@@ -200,7 +200,21 @@ impl Mesh {
         text: &str,
         date: &str,
     ) -> Result<Response<ImportSettlementFileResponse>, Status> {
-        let parts = futures::stream::iter(parts(text, date));
+        self.import_of("sandbox", text, date).await
+    }
+
+    /// The same of another provider.
+    pub(crate) async fn import_of(
+        &self,
+        provider: &str,
+        text: &str,
+        date: &str,
+    ) -> Result<Response<ImportSettlementFileResponse>, Status> {
+        let mut parts = parts(text, date);
+        if let Some(first) = parts.first_mut() {
+            first.provider = provider.to_owned();
+        }
+        let parts = futures::stream::iter(parts);
         let request = with_token(parts, &self.operator());
         self.reconciliation().import_settlement_file(request).await
     }
@@ -233,6 +247,18 @@ impl Mesh {
         let response = self.reconciliation().get_settlement_file(request).await;
         let file = response.expect("the file is there").into_inner().file;
         file.expect("a response has its file")
+    }
+
+    /// Every rule about reconciliation holds. The others need the events of the
+    /// transactions, which [`Mesh::book`] leaves out.
+    pub(crate) async fn verify_reconciliation(&self) {
+        let mut rules = bursar_transaction::definition().invariants;
+        rules.retain(|rule| rule.number == 16);
+        assert!(!rules.is_empty());
+        let verdicts = bursar_server::verify(&self.database.pool, &rules).await;
+        for verdict in verdicts.expect("the rules can be checked") {
+            assert_eq!(verdict.offending_rows, 0, "{}", verdict.invariant.name);
+        }
     }
 
     /// All breaks of a kind, page by page.

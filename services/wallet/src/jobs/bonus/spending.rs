@@ -1,5 +1,6 @@
 //! Counts what was spent from a wallet since a grant, as far as it matters.
 
+use bursar_server::crash_point;
 use sqlx::PgConnection;
 
 use crate::domain::bonus::BonusGrant;
@@ -19,7 +20,9 @@ pub(crate) async fn count(
 ) -> Result<i64, sqlx::Error> {
     let (before, after) = go_on(conn, campaign, grant).await?;
     if after.version > before.version {
+        crash_point!("bonus_count.before_keep");
         bonus_spending::keep(conn, grant.id, after).await?;
+        crash_point!("bonus_count.after_keep");
     }
     Ok(after.spent)
 }

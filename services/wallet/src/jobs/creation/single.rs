@@ -3,7 +3,7 @@
 use bursar_aip::id::WalletId;
 use bursar_aip::idempotency::{self, Answer, Claim};
 use bursar_events::append_locked;
-use bursar_server::{database, now};
+use bursar_server::{crash_point, database, now};
 use sqlx::{PgConnection, PgPool};
 use tonic::{Response, Status};
 
@@ -23,7 +23,9 @@ pub(super) async fn open(pool: &PgPool, opening: &Opening, max_per_user: u32) ->
         .map_err(Error::from)?;
     let Some((scope, keyed)) = opening.scope().zip(opening.keyed.as_ref()) else {
         let wallet = insert(&mut transaction, opening, max_per_user).await?;
+        crash_point!("creation.before_unkeyed_commit");
         transaction.commit().await.map_err(Error::from)?;
+        crash_point!("creation.after_unkeyed_commit");
         return Ok(Response::new(response(&wallet)));
     };
     let claim = idempotency::claim(&mut transaction, &scope, keyed.fingerprint, None, now())
@@ -48,7 +50,9 @@ pub(super) async fn open(pool: &PgPool, opening: &Opening, max_per_user: u32) ->
     idempotency::complete(&mut transaction, &scope, &answer)
         .await
         .map_err(Error::from)?;
+    crash_point!("creation.before_keyed_commit");
     transaction.commit().await.map_err(Error::from)?;
+    crash_point!("creation.after_keyed_commit");
     result.map(Response::new)
 }
 

@@ -8,7 +8,7 @@
 //! folding takes what was projected meanwhile.
 
 use bursar_aip::id::WalletId;
-use bursar_server::database;
+use bursar_server::{crash_point, database};
 use sqlx::PgPool;
 
 use super::watch::Watch;
@@ -153,8 +153,11 @@ impl Run<'_> {
                 .drifts
                 .compare(DriftKind::DisplacedEntry, &expected, &kept);
             if self.mode == Mode::Mend && !(snapshots.is_none() && displaced.is_none()) {
+                crash_point!("rebuild.before_mend");
                 kept_rows::mend_snapshots(&mut connection, self.wallet, &snapshots).await?;
+                crash_point!("rebuild.between_mends");
                 kept_rows::mend_displaced(&mut connection, self.wallet, &displaced).await?;
+                crash_point!("rebuild.after_mend");
                 self.is_rebuilt = true;
             }
             fold.snapshots.clear();
@@ -261,7 +264,9 @@ impl Run<'_> {
             watch.check()?;
         }
         kept_rows::replace(&mut transaction, &cursor, &fold).await?;
+        crash_point!("rebuild.before_replace_commit");
         transaction.commit().await?;
+        crash_point!("rebuild.after_replace_commit");
         self.is_rebuilt = true;
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use bursar_server::crash_point;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -112,7 +113,9 @@ impl Lease {
     async fn renew(&mut self, rebuild: &Rebuild, hold: Duration) -> Result<(), Stopped> {
         let mut connection = self.pool.acquire().await?;
         let seconds = hold.as_secs_f64();
+        crash_point!("rebuild.before_progress");
         let is_ours = rebuilds::progress(&mut connection, rebuild, self.epoch, seconds).await?;
+        crash_point!("rebuild.after_progress");
         if !is_ours {
             return Err(Stopped::Told);
         }

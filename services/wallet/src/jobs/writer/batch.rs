@@ -114,7 +114,11 @@ async fn load(connection: &mut PgConnection, parts: &[Part<'_>]) -> Result<Book,
         .into_iter()
         .map(|id| id.uuid())
         .collect();
-    let mut wallets = ledger::lock_wallets(connection, &wallet_ids).await?;
+    let mut wallets = if canary!("ledger.locks_unordered") {
+        lock_as_named(connection, postings()).await?
+    } else {
+        ledger::lock_wallets(connection, &wallet_ids).await?
+    };
     if canary!("ledger.floor_lowered") {
         let lowered = wallets.iter_mut();
         lowered.for_each(|wallet| wallet.min_available = i64::MIN);
@@ -151,6 +155,22 @@ async fn load(connection: &mut PgConnection, parts: &[Part<'_>]) -> Result<Book,
         .with_grants(grants)
         .with_granted(granted)
         .with_allowances(allowances))
+}
+
+/// Locks wallets as a program does that has no order of locks: each when a posting
+/// names it. For the canary only.
+async fn lock_as_named<'a>(
+    connection: &mut PgConnection,
+    postings: impl Iterator<Item = &'a Posting>,
+) -> Result<Vec<Wallet>, sqlx::Error> {
+    let mut wallets: Vec<Wallet> = Vec::new();
+    for leg in postings.flat_map(|posting| &posting.legs) {
+        let id = leg.account.wallet_id();
+        if wallets.iter().all(|wallet| wallet.id != id) {
+            wallets.extend(ledger::lock_wallets(connection, &[id.uuid()]).await?);
+        }
+    }
+    Ok(wallets)
 }
 
 /// The grants that postings name, and those that may be spent: of the locked

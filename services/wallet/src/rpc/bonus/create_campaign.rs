@@ -5,7 +5,7 @@ use std::num::NonZeroI64;
 use bursar_aip::id::CampaignId;
 use bursar_contracts::wallet::v1::{CreateCampaignRequest, CreateCampaignResponse};
 use bursar_money::Currency;
-use bursar_server::{Context, database, detached, now};
+use bursar_server::{Context, crash_point, database, detached, now};
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
@@ -88,7 +88,9 @@ async fn create(
     let planned = Campaign { id, ..plan };
     let mut transaction = database::begin(pool).await?;
     campaigns::insert(&mut transaction, &planned).await?;
+    crash_point!("campaign.before_commit");
     transaction.commit().await?;
+    crash_point!("campaign.after_commit");
     // What is there is what was created first.
     let created = super::campaign(conn, &planned.tenant, id).await?;
     let budget = NonZeroI64::new(budget_minor).ok_or(BonusError::AmountMissing)?;

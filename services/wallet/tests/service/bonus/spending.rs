@@ -11,7 +11,7 @@ use super::office::{Office, plain};
 use crate::support::{Fixture, applied, leg, leg_in, place, posting, rejected, transfer};
 
 /// A transfer of whatever may be spent.
-pub(super) fn spend(from: &Wallet, to: &Wallet, amount: i64) -> Posting {
+pub(crate) fn spend(from: &Wallet, to: &Wallet, amount: i64) -> Posting {
     let legs = vec![leg_in(Bucket::Spendable, from, -amount), leg(to, amount)];
     posting(PostingKind::Transfer, legs)
 }

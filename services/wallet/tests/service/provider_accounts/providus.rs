@@ -7,6 +7,7 @@ use bursar_aip::id::UserId;
 use bursar_contracts::wallet::v1::{
     AccountHolder, ProviderAccount, ProviderAccountFailure, ProviderAccountStatus, Wallet,
 };
+use bursar_outbound::xpress::XpressSettings;
 use bursar_status::StatusExt;
 use bursar_wallet::domain::provider_account::ProviderName;
 use bursar_wallet::jobs::provider_accounts as job;
@@ -71,10 +72,12 @@ impl House {
 
 fn provider(url: &str) -> Arc<dyn AccountProvider> {
     let settings = ProvidusSettings {
-        url: url.parse().expect("an address"),
-        email: EMAIL.to_owned(),
-        password: SecretString::from(PASSWORD),
-        deadline: Duration::from_secs(5),
+        xpress: XpressSettings {
+            url: url.parse().expect("an address"),
+            email: EMAIL.to_owned(),
+            password: SecretString::from(PASSWORD),
+            deadline: Duration::from_secs(5),
+        },
         give_up_after: Duration::from_secs(3600),
     };
     Arc::new(Providus::new(settings).expect("a client"))

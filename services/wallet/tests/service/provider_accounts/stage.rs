@@ -9,6 +9,7 @@ use bursar_contracts::wallet::v1::{
     AccountHolder, CreateProviderAccountRequest, GetProviderAccountRequest, ProviderAccount,
     ProviderAccountStatus, Wallet,
 };
+use bursar_seal::KeyEncryptionKey;
 use bursar_testkit::{TestDatabase, TestService, Tokens, with_token};
 use bursar_wallet::domain::provider_account::ProviderName;
 use bursar_wallet::jobs::provider_accounts::Desk;
@@ -200,7 +201,8 @@ pub(super) async fn recorded(
 }
 
 pub(super) fn vault() -> Vault {
-    Vault::parse(&SecretString::from(KEY)).expect("a key")
+    let key = KeyEncryptionKey::parse(&SecretString::from(KEY));
+    Vault::new(key.expect("a key"))
 }
 
 /// A job's desk on the fixture's database.

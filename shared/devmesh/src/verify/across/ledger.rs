@@ -99,12 +99,14 @@ WITH nets AS (
     GROUP BY transaction_id
 ), counted AS (
     SELECT transaction_id,
-           count(*) FILTER (WHERE kind IN ('transfer', 'deposit', 'hold_capture')
-               -- The platform alone paid a refund.
+           count(*) FILTER (WHERE kind IN ('transfer', 'deposit', 'hold_capture', 'bonus_grant')
+               -- An operator adjusted a wallet, or the platform alone paid a refund. What
+               -- bars an id has neither side.
                OR (kind = 'adjustment' AND EXISTS (
                    SELECT FROM entries JOIN wallets ON wallets.id = entries.wallet_id
                    WHERE entries.posting_id = postings.id
-                     AND wallets.system_purpose = 'receivable'
+                     AND (wallets.owner_user_id IS NOT NULL
+                          OR wallets.system_purpose = 'receivable')
                ))) AS final_postings
     FROM postings
     WHERE transaction_id IS NOT NULL
@@ -141,10 +143,12 @@ WITH own AS MATERIALIZED (
     HAVING sum(entries.amount) <> 0
 )
 SELECT $1 AS transaction_id,
-       count(*) FILTER (WHERE kind IN ('transfer', 'deposit', 'hold_capture')
+       count(*) FILTER (WHERE kind IN ('transfer', 'deposit', 'hold_capture', 'bonus_grant')
            OR (kind = 'adjustment' AND EXISTS (
                SELECT FROM entries JOIN wallets ON wallets.id = entries.wallet_id
-               WHERE entries.posting_id = own.id AND wallets.system_purpose = 'receivable'
+               WHERE entries.posting_id = own.id
+                 AND (wallets.owner_user_id IS NOT NULL
+                      OR wallets.system_purpose = 'receivable')
            ))) AS final_postings,
        ARRAY(
            SELECT line COLLATE "C"
@@ -226,6 +230,25 @@ mod tests {
         assert!(agree(Some(&nothing), Some(&effect_of(&nothing, 1))));
         assert!(effect_of(&nothing, 1).net.is_empty());
         assert!(!agree(Some(&part), Some(&effect_of(&nothing, 1))));
+    }
+
+    #[test]
+    fn what_operators_move_has_one_side_in_a_wallet() {
+        // An adjustment gives or takes, and a grant of bonus money gives.
+        let one_sided = |kind: &str, from: Option<u128>, to: Option<u128>| Transaction {
+            kind: kind.to_owned(),
+            from_wallet_id: from.map(Uuid::from_u128),
+            to_wallet_id: to.map(Uuid::from_u128),
+            ..transfer("COMPLETED")
+        };
+        let debit = one_sided("adjustment", Some(20), None);
+        let credit = one_sided("adjustment", None, Some(10));
+        let grant = one_sided("bonus_grant", None, Some(10));
+        for (right, other) in [(&debit, &credit), (&credit, &debit), (&grant, &debit)] {
+            assert!(agree(Some(right), Some(&effect_of(right, 1))));
+            assert!(!agree(Some(right), Some(&effect_of(other, 1))));
+            assert!(!agree(Some(right), None));
+        }
     }
 
     #[test]

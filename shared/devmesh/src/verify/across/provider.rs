@@ -15,7 +15,7 @@ pub(super) struct Movement {
     transaction_id: Uuid,
     /// How many movements have the reference.
     movements: i64,
-    /// `charge`, `payout` or `refund`, of the one that succeeded.
+    /// `charge`, `capture`, `payout` or `refund`, of the one that succeeded.
     kind: Option<String>,
     amount_minor: Option<i64>,
     currency: Option<String>,
@@ -47,12 +47,14 @@ pub(super) fn agree(transaction: Option<&Transaction>, movement: Option<&Movemen
 }
 
 fn is_same(transaction: &Transaction, movement: &Movement) -> bool {
-    let kind = match transaction.kind.as_str() {
-        "deposit" => "charge",
-        "refund" => "refund",
-        _ => "payout",
+    let kinds: &[&str] = match transaction.kind.as_str() {
+        // From an account, or from a card.
+        "deposit" => &["charge", "capture"],
+        "refund" => &["refund"],
+        _ => &["payout"],
     };
-    movement.kind.as_deref() == Some(kind)
+    let is_of_kind = |kind: &str| kinds.contains(&kind);
+    movement.kind.as_deref().is_some_and(is_of_kind)
         && movement.amount_minor == Some(transaction.amount_minor)
         && movement.currency.as_ref() == Some(&transaction.currency_code)
 }
@@ -173,6 +175,25 @@ mod tests {
                 ..charge()
             })
         ));
+    }
+
+    #[test]
+    fn a_completed_deposit_from_a_card_was_captured_once() {
+        // A charge beside the capture is money taken twice.
+        let completed = deposit("COMPLETED");
+        let capture = Movement {
+            kind: Some("capture".to_owned()),
+            ..charge()
+        };
+        assert!(agree(Some(&completed), Some(&capture)));
+        assert!(!agree(
+            Some(&completed),
+            Some(&Movement {
+                movements: 2,
+                ..capture.clone()
+            })
+        ));
+        assert!(!agree(Some(&deposit("FAILED")), Some(&capture)));
     }
 
     #[test]

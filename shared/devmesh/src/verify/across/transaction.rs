@@ -10,7 +10,7 @@ use super::Keyed;
 #[derive(Clone, Debug, FromRow)]
 pub(super) struct Transaction {
     pub(super) transaction_id: Uuid,
-    /// `transfer`, `deposit`, `withdrawal` or `refund`.
+    /// `transfer`, `deposit`, `withdrawal`, `refund`, `adjustment` or `bonus_grant`.
     pub(super) kind: String,
     pub(super) state: String,
     pub(super) currency_code: String,

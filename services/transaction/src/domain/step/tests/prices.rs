@@ -41,7 +41,8 @@ fn converted(price: Price, minor: i64) -> Price {
 pub(super) fn some(movement: &Movement, choice: u8) -> Price {
     let free = Price::default();
     match (movement.kind(), choice % 6) {
-        (MovementKind::Refund, _) | (_, 0) => free,
+        (MovementKind::Refund | MovementKind::Adjustment | MovementKind::BonusGrant, _)
+        | (_, 0) => free,
         (MovementKind::Deposit, _) => fee(5, FeePayer::Recipient),
         (MovementKind::Withdrawal, _) => fee(5, FeePayer::Sender),
         (MovementKind::Transfer, 1) => fee(5, FeePayer::Sender),
@@ -64,6 +65,7 @@ fn legs(posting: &Posting) -> Vec<(&'static str, i64, &'static str)> {
         (Account::Fees, _) => "fees",
         (Account::Liquidity, _) => "liquidity",
         (Account::Suspense, _) => "suspense",
+        (Account::Budget(_), _) => "budget",
     };
     let leg = |leg: &Leg| {
         let name = name(&leg.account, leg.bucket);

@@ -8,9 +8,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::super::super::{
-    Account, Answer, Asked, Bucket, Command, Event, Flow, HoldAction, Initiated, Input,
-    LedgerFault, Looked, Note, Posted, Posting, Refusal, RefusalReason, Resolution, Resolved, Side,
-    State, Step, Transaction, resolve, step,
+    Account, AdjustmentDirection, Answer, Asked, Bucket, Command, Event, Flow, HoldAction,
+    Initiated, Input, LedgerFault, Looked, Movement, Note, Posted, Posting, Refusal, RefusalReason,
+    Resolution, Resolved, Side, State, Step, Transaction, resolve, step,
 };
 use super::{TERMS, payee, payer, transaction_id, user};
 
@@ -22,6 +22,10 @@ pub(super) struct World {
     balances: HashMap<(WalletId, Bucket), i64>,
     put_in: i64,
     settlement: i64,
+    suspense: i64,
+    /// The change of the campaign's budget, and what it began with.
+    budget: i64,
+    budget_funds: i64,
     receivable: i64,
     fees: i64,
     /// Of all currencies: what each posting does to each is looked at by itself.
@@ -61,6 +65,9 @@ impl World {
             balances: HashMap::from([((payer(), Bucket::Available), funds)]),
             put_in: funds,
             settlement: 0,
+            suspense: 0,
+            budget: 0,
+            budget_funds: funds,
             receivable: 0,
             fees: 0,
             liquidity: 0,
@@ -300,6 +307,11 @@ impl World {
         }
     }
 
+    /// What the suspense wallet and the campaign's budget have got.
+    fn operated(&self) -> (i64, i64) {
+        (self.suspense, self.budget)
+    }
+
     fn balance(&mut self, wallet: WalletId, bucket: Bucket) -> &mut i64 {
         self.balances.entry((wallet, bucket)).or_default()
     }
@@ -322,6 +334,17 @@ impl World {
             return Input::Faulted(LedgerFault::HoldNotActive);
         }
         for leg in &posting.legs {
+            if matches!(leg.account, Account::Budget(_))
+                && self.budget_funds + self.budget + leg.amount_minor < 0
+            {
+                return Input::Refused {
+                    refusal: Refusal {
+                        reason: RefusalReason::BonusBudgetExhausted,
+                        side: Side::Payer,
+                    },
+                    sole_attempt: true,
+                };
+            }
             if let Account::Wallet { id, .. } = leg.account
                 && *self.balance(id, leg.bucket) + leg.amount_minor < 0
             {
@@ -344,7 +367,8 @@ impl World {
                 }
                 Account::Fees => self.fees += leg.amount_minor,
                 Account::Liquidity => self.liquidity += leg.amount_minor,
-                Account::Suspense => {}
+                Account::Suspense => self.suspense += leg.amount_minor,
+                Account::Budget(_) => self.budget += leg.amount_minor,
             }
         }
         if let Some(action) = action {
@@ -358,7 +382,13 @@ impl World {
     pub(super) fn check_always(&self) {
         assert!(self.balances.values().all(|balance| *balance >= 0));
         let users: i64 = self.balances.values().sum();
-        let platform = self.settlement + self.receivable + self.fees + self.liquidity;
+        let platform = self.settlement
+            + self.suspense
+            + self.budget
+            + self.receivable
+            + self.fees
+            + self.liquidity;
+        assert!(self.budget_funds + self.budget >= 0);
         assert_eq!(users + platform, self.put_in);
         assert!(self.receivable <= 0, "a claim on the user, never a debt");
         for posting in self.applied.values() {
@@ -376,7 +406,8 @@ impl World {
         let moved = transaction.amount.minor();
         let credited = transaction.price.credited(transaction.amount).minor();
         let fee = transaction.price.fee_minor();
-        let received = *self.balance(payee(), Bucket::Available);
+        let received =
+            *self.balance(payee(), Bucket::Available) + *self.balance(payee(), Bucket::Bonus);
         let held = *self.balance(payer(), Bucket::Held);
         let has_provider = transaction.movement.flow() != Flow::Between;
         let provider_done = self.provider == Provider::Done;
@@ -387,6 +418,7 @@ impl World {
                 let reaches_payee = transaction.movement.to_wallet().is_some();
                 assert_eq!(received, if reaches_payee { credited } else { 0 });
                 assert_eq!(self.fees, fee);
+                assert_eq!(self.operated(), operated_by(&transaction.movement, moved));
                 assert_eq!(self.settlement.abs(), if has_provider { moved } else { 0 });
                 assert_eq!(-self.receivable, transaction.receivable());
                 assert!(self.receivable == 0 || transaction.covers_shortfall());
@@ -395,8 +427,20 @@ impl World {
                 assert!(!provider_done, "failed, and the provider has moved money");
                 assert_eq!((received, self.settlement, self.receivable), (0, 0, 0));
                 assert_eq!((self.fees, self.liquidity), (0, 0));
+                assert_eq!(self.operated(), (0, 0));
             }
             other => panic!("came to rest as {other:?}"),
         }
     }
+}
+
+/// What suspense and a campaign's budget must have got by a movement that is done.
+fn operated_by(movement: &Movement, moved: i64) -> (i64, i64) {
+    let suspense = match movement.adjustment().map(|one| one.direction) {
+        Some(AdjustmentDirection::Credit) => -moved,
+        Some(AdjustmentDirection::Debit { .. }) => moved,
+        None => 0,
+    };
+    let is_granted = movement.campaign().is_some();
+    (suspense, if is_granted { -moved } else { 0 })
 }
