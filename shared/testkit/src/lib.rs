@@ -8,6 +8,7 @@
 
 mod crash_points;
 mod database;
+mod lanes;
 mod leash;
 mod port;
 mod postgres;
@@ -19,6 +20,7 @@ mod wait;
 
 pub use crash_points::crash_points;
 pub use database::TestDatabase;
+pub use lanes::side_by_side;
 pub use port::ClaimedPort;
 pub use postgres::TestPostgres;
 pub use process::TestProcess;

@@ -10,6 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use bursar_testkit::side_by_side;
 use futures::FutureExt;
 
 use crate::cases::{Case, all, every_minute};
@@ -83,9 +84,6 @@ struct Tried {
 
 /// No kill, no freeze and no loss of the database, at any point of any flow, loses,
 /// doubles or strands anything; and every point is come by.
-///
-/// A lane has a thread and a runtime of its own: making a server blocks it for seconds,
-/// in which the others must not hang.
 #[test]
 #[ignore = "takes many minutes; `make chaos` runs it"]
 fn at_every_point() {
@@ -95,17 +93,7 @@ fn at_every_point() {
         chosen > 0,
         "{POINTS_VARIABLE} or {WAYS_VARIABLE} chooses nothing"
     );
-    std::thread::scope(|scope| {
-        for _ in 0..LANES {
-            scope.spawn(|| {
-                let runtime = tokio::runtime::Builder::new_multi_thread()
-                    .worker_threads(1)
-                    .enable_all()
-                    .build();
-                runtime.expect("a runtime").block_on(trial.lane());
-            });
-        }
-    });
+    side_by_side((0..LANES).map(|_| || trial.lane()));
     trial.close(chosen);
 }
 

@@ -185,10 +185,13 @@ impl House {
 
     /// Lets the time of every key pass.
     pub(crate) async fn let_keys_expire(&self) {
-        sqlx::query("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
-            .execute(&self.database.owner)
-            .await
-            .expect("the owner may change keys");
+        sqlx::query(
+            "UPDATE idempotency_keys
+             SET created_at = now() - interval '1 day', expires_at = now() - interval '1 second'",
+        )
+        .execute(&self.database.owner)
+        .await
+        .expect("the owner may change keys");
     }
 
     /// The keys whose time has passed are gone.

@@ -5,7 +5,7 @@ use std::fs;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use bursar_testkit::TestProcess;
+use bursar_testkit::{TestProcess, side_by_side};
 use futures::FutureExt;
 use uuid::Uuid;
 
@@ -21,18 +21,15 @@ pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// No kill loses, doubles or strands anything. Some cases are tried at the same time,
 /// each lane in a house of its own: two that are busy, and one that mostly waits.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_at_every_point() {
+#[test]
+fn killed_at_every_point() {
     let (patient, busy): (Vec<Case>, Vec<Case>) = all().into_iter().partition(Case::waits);
-    let every_second = |first| busy.iter().copied().skip(first).step_by(2);
-    tokio::join!(
-        lane(every_second(0)),
-        lane(every_second(1)),
-        lane(patient.into_iter())
-    );
+    let every_second = |first| busy.iter().copied().skip(first).step_by(2).collect();
+    let lanes: [Vec<Case>; 3] = [every_second(0), every_second(1), patient];
+    side_by_side(lanes.map(|cases| || lane(cases)));
 }
 
-async fn lane(cases: impl Iterator<Item = Case>) {
+async fn lane(cases: Vec<Case>) {
     let mut street = Street::open().await;
     for case in cases {
         // The message of what went wrong is followed by where.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use futures::future::join_all;
+use bursar_testkit::side_by_side;
 use uuid::Uuid;
 
 use crate::day::Day;
@@ -13,9 +13,9 @@ const LANES: usize = 6;
 
 /// A day in which the process is killed, at whatever point, ends as one in which
 /// it is not: nothing is lost, and nothing happens twice.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kill_changes_no_day() {
-    join_all((0..LANES).map(lane)).await;
+#[test]
+fn a_kill_changes_no_day() {
+    side_by_side((0..LANES).map(|first| move || lane(first)));
 }
 
 /// Every sixth point, from one of the first on.
