@@ -29,6 +29,8 @@ const HURRIED: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flow {
     Transfer,
+    /// One transfer, whose events come when no others do.
+    OneTransfer,
     Deposit,
     /// A deposit that the provider finishes later.
     DepositLater,
@@ -111,6 +113,7 @@ impl Flow {
             Self::Transfer | Self::TransferAfterLoss | Self::TransferAfterRubbish => {
                 each(&|minor| Order::new(&payer.token, transfer(payer, payee, minor)))
             }
+            Self::OneTransfer => vec![Order::new(&payer.token, transfer(payer, payee, 1))],
             Self::TransferHeldUp => each(&|minor| {
                 Order::new(&payer.token, transfer(payer, payee, minor)).within(HURRIED)
             }),
@@ -211,6 +214,7 @@ impl Flow {
                 Vec::new()
             }
             Self::Transfer
+            | Self::OneTransfer
             | Self::Deposit
             | Self::DepositLater
             | Self::Withdrawal

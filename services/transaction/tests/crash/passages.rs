@@ -389,13 +389,18 @@ pub(crate) const RECONCILIATION: [Passage; 10] = [
 ];
 
 /// Where events pass on their way out, and in again.
-pub(crate) const EVENTS: [Passage; 6] = [
+pub(crate) const EVENTS: [Passage; 7] = [
     asking(
         &[
             "consumer.before_commit_together",
             "consumer.after_commit_together",
         ],
         &[Flow::Bulk],
+    ),
+    // Events of several transfers would be taken in together.
+    asking(
+        &["consumer.before_commit", "consumer.after_commit"],
+        &[Flow::OneTransfer],
     ),
     asking(
         &[
@@ -408,8 +413,6 @@ pub(crate) const EVENTS: [Passage; 6] = [
             "relay.before_trim",
             "relay.after_trim",
             "consumer.after_read",
-            "consumer.before_commit",
-            "consumer.after_commit",
             "consumer.before_acknowledge",
             "consumer.after_acknowledge",
         ],
