@@ -18,6 +18,7 @@
 //! in one transaction (`together.rs`); whatever is in the way of that comes one by one.
 
 mod attempt;
+mod batch;
 mod lane;
 pub(crate) mod lease;
 mod session;
@@ -103,7 +104,7 @@ pub struct Consumer {
     /// How long a handler may take.
     pub handler_timeout: Duration,
     /// How many aggregates of a source are worked on at the same time; as many
-    /// connections of the pool are used.
+    /// connections of the pool are used, and one for what has just come.
     pub concurrency: usize,
     /// How long a source stays with an instance that died.
     pub lease: Duration,

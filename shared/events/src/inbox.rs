@@ -145,7 +145,8 @@ pub(crate) struct Next<'a> {
 }
 
 /// Lets events of different aggregates take effect in this transaction, as [`enter`]
-/// does one. False, and nothing may be committed, unless all of them are next.
+/// does one. False, and nothing may be committed, unless all of them are next and no
+/// other transaction is in the way.
 pub(crate) async fn enter_all(
     connection: &mut PgConnection,
     lease: &Lease,
@@ -215,8 +216,19 @@ pub(crate) async fn enter_all(
         timeout.as_millis().to_string(),
     )
     .fetch_one(connection)
-    .await?;
-    Ok(entered)
+    .await;
+    match entered {
+        Ok(entered) => Ok(entered || canary!("inbox.together_ignored")),
+        Err(error) if is_conflict(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// True for a deadlock or a serialization failure: it is others that are in the way,
+/// and the database works.
+fn is_conflict(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(code.as_deref(), Some("40P01" | "40001"))
 }
 
 /// Events of one aggregate, one after the other, that a group does not handle.
@@ -299,8 +311,7 @@ pub async fn delete_old(
     Ok(result.rows_affected())
 }
 
-/// Runs a handler with the event's correlation id and trace. One that panics or
-/// takes too long may work another time.
+/// Runs a handler with the event's correlation id and trace, [`bounded`].
 pub(crate) async fn handle<H>(
     handler: &H,
     timeout: Duration,
@@ -325,10 +336,20 @@ where
     }
     let correlation_id =
         CorrelationId::parse(&event.correlation_id).unwrap_or_else(CorrelationId::generate);
-    // The handler is called inside, so that a panic before its first await is
-    // caught too. Its transaction is rolled back and nothing else is shared.
-    let handling = AssertUnwindSafe(async { handler(connection, event).await }).catch_unwind();
+    let handling = async { handler(connection, event).await };
     let handling = correlation::scope(correlation_id, handling.instrument(span));
+    bounded(timeout, handling).await
+}
+
+/// Waits for a handler. One that panics or takes too long may work another time. The
+/// handler is to be called inside the future, so that a panic before its first await
+/// is caught too.
+pub(crate) async fn bounded(
+    timeout: Duration,
+    handling: impl Future<Output = Result<(), HandlerError>>,
+) -> Result<(), HandlerError> {
+    // The handler's transaction is rolled back, and nothing else is shared.
+    let handling = AssertUnwindSafe(handling).catch_unwind();
     match tokio::time::timeout(timeout, handling).await {
         Ok(Ok(result)) => result,
         Ok(Err(_panic)) => Err(HandlerError::retry("the handler panicked")),

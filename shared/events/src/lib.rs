@@ -35,6 +35,7 @@
 //! | `bursar_events_relay_failures_total` | steps of the relay that failed |
 //! | `bursar_events_lag{source, group}` | entries that a group has not acknowledged |
 //! | `bursar_events_handled_total{group, source}` | events that took effect |
+//! | `bursar_events_together_total{group, outcome}` | times that events could take effect together: `taken`, or left to come alone as the handler `failed`, one was `not_next` or the database `interrupted` |
 //! | `bursar_events_delivery_seconds{group, source}` | from the occurrence to the effect |
 //! | `bursar_events_retried_total{group}` | attempts that are to be repeated |
 //! | `bursar_events_dead_lettered_total{group, reason}` | events set aside |

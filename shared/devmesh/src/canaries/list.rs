@@ -103,7 +103,7 @@ const fn identity(name: &'static str) -> Test {
 }
 
 /// Every canary in the code, in the order of the names.
-pub const CANARIES: [Canary; 26] = [
+pub const CANARIES: [Canary; 27] = [
     canary(
         "answer.not_kept",
         "commits an outcome without the answer that its key shall get again",
@@ -153,6 +153,11 @@ pub const CANARIES: [Canary; 26] = [
         "inbox.ignored",
         "handles an event each time that it is delivered",
         events("consumer::a_second_delivery_has_no_effect"),
+    ),
+    canary(
+        "inbox.together_ignored",
+        "handles events that came together each time that they are delivered",
+        events("together::what_came_together_takes_effect_together"),
     ),
     canary(
         "lease.epoch_ignored",

@@ -1,18 +1,19 @@
 //! A session: one source, one lease, one connection that reads.
 //!
-//! Entries are sorted into lanes, one an aggregate. A lane runs its events one
-//! after the other; lanes run side by side. A lane whose event failed waits
-//! without holding up the others. What is not acknowledged stays pending in
-//! Redis, so a session that ends anywhere loses nothing.
+//! Entries are sorted (`batch.rs`) into lanes, one an aggregate. A lane runs its
+//! events one after the other; lanes run side by side, and go on while the next
+//! batch is being sorted. A lane whose event failed waits without holding up the
+//! others. What is not acknowledged stays pending in Redis, so a session that
+//! ends anywhere loses nothing.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bursar_crash::crash_point;
-use futures::StreamExt;
+use futures::future::{Fuse, FusedFuture};
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use redis::{ErrorKind, RedisError, RedisResult};
 use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
@@ -24,11 +25,10 @@ use uuid::Uuid;
 
 use super::Handling;
 use super::attempt::Attempts;
+use super::batch::{Batch, Sorted};
 use super::lane::{Next, Ran, Task, Work};
 use super::stream::{Content, Entry, Stream};
-use super::together::Run;
 use crate::envelope::EnvelopeError;
-use crate::inbox::{self, Skipped};
 use crate::received::Received;
 
 /// How many entries a session holds at most, running and waiting, before it
@@ -106,7 +106,8 @@ pub(super) struct Session<'a, H> {
     acknowledger: AbortOnDropHandle<RedisResult<()>>,
     lanes: HashMap<Uuid, Lane>,
     ready: VecDeque<Uuid>,
-    /// The entries in the lanes, and how many they are, for the reader.
+    /// The entries in the lanes and in the batch that is being sorted, and how
+    /// many they are, for the reader.
     held: HashSet<String>,
     held_count: Arc<AtomicUsize>,
 }
@@ -147,9 +148,12 @@ where
     }
 
     /// Consumes until stopped or something breaks. Attempts that are under way
-    /// then are finished.
+    /// then are finished, those at a batch's events together too.
     pub(super) async fn run(mut self) -> End {
         let mut running = FuturesUnordered::new();
+        // At most one batch is being sorted. It may wait in the database for what
+        // a lane has locked, so it is polled beside the lanes, never instead.
+        let mut sorting = Fuse::terminated();
         let cause = loop {
             while running.len() < self.attempts.consumer.concurrency.max(1) {
                 let Some(aggregate_id) = self.ready.pop_front() else {
@@ -165,16 +169,26 @@ where
             tokio::select! {
                 () = self.stop.cancelled() => break Cause::Stop,
                 Some(ran) = running.next() => self.settle(ran),
-                batch = self.entries.recv(), if self.held.len() < MAX_HELD => match batch {
-                    Some(batch) => self.accept(batch).await,
-                    None => break Cause::Reader,
-                },
+                sorted = &mut sorting => self.take_up(sorted),
+                entries = self.entries.recv(), if sorting.is_terminated() && self.has_room() => {
+                    match entries {
+                        Some(entries) => {
+                            let batch = self.accept(entries);
+                            sorting = Box::pin(self.attempts.sort(batch)).fuse();
+                        }
+                        None => break Cause::Reader,
+                    }
+                }
                 () = self.done.closed() => break Cause::Acknowledger,
                 () = sleep_until(due) => self.wake(),
             }
         };
-        while let Some(ran) = running.next().await {
-            self.settle(ran);
+        loop {
+            tokio::select! {
+                Some(ran) = running.next() => self.settle(ran),
+                sorted = &mut sorting, if !sorting.is_terminated() => self.take_up(sorted),
+                else => break,
+            }
         }
         // Closes the channel, so that the acknowledger ends when all is told.
         drop(self.done);
@@ -186,81 +200,39 @@ where
         }
     }
 
-    /// Sorts a batch into lanes.
-    async fn accept(&mut self, batch: Vec<Entry>) {
-        let mut order = Vec::new();
-        let mut groups: HashMap<Uuid, Vec<Task>> = HashMap::new();
-        for entry in batch {
-            let Some(task) = self.task(entry) else {
-                continue;
-            };
-            let aggregate_id = task.event.aggregate_id;
-            let group = groups.entry(aggregate_id).or_insert_with(|| {
-                order.push(aggregate_id);
-                Vec::new()
-            });
-            group.push(task);
-        }
-        let mut skipped = Vec::new();
-        for &aggregate_id in &order {
-            if self.lanes.contains_key(&aggregate_id) {
-                continue;
-            }
-            skipped.extend(groups.get(&aggregate_id).and_then(|tasks| skippable(tasks)));
-        }
-        for aggregate_id in self.skip(&skipped).await {
-            let tasks = groups.remove(&aggregate_id).unwrap_or_default();
-            tasks
-                .into_iter()
-                .for_each(|task| self.acknowledge(task.entry_id));
-        }
-        for aggregate_id in self.take_together(&groups).await {
-            let tasks = groups.remove(&aggregate_id).unwrap_or_default();
-            tasks
-                .into_iter()
-                .for_each(|task| self.acknowledge(task.entry_id));
-        }
-        for aggregate_id in order {
-            if let Some(tasks) = groups.remove(&aggregate_id) {
-                self.queue(aggregate_id, tasks);
+    fn has_room(&self) -> bool {
+        self.held.len() < MAX_HELD
+    }
+
+    /// Takes in what was read, to be sorted. An aggregate that is free now stays
+    /// free until then: only batches make lanes, one batch at a time.
+    fn accept(&mut self, entries: Vec<Entry>) -> Batch {
+        let mut batch = Batch::default();
+        for entry in entries {
+            if let Some(task) = self.task(entry) {
+                let is_free = !self.lanes.contains_key(&task.event.aggregate_id);
+                batch.add(task, is_free);
             }
         }
+        self.tell_held();
+        batch
+    }
+
+    /// Takes up what a batch was sorted into.
+    fn take_up(&mut self, sorted: Sorted) {
+        sorted
+            .done
+            .into_iter()
+            .for_each(|entry_id| self.acknowledge(entry_id));
+        for (aggregate_id, tasks) in sorted.rest {
+            self.queue(aggregate_id, tasks);
+        }
+        self.tell_held();
+    }
+
+    /// Tells the reader how much is held.
+    fn tell_held(&self) {
         self.held_count.store(self.held.len(), Ordering::Relaxed);
-    }
-
-    /// Skips what can be skipped in one go, and returns those aggregates.
-    async fn skip(&self, skipped: &[Skipped]) -> Vec<Uuid> {
-        if skipped.is_empty() {
-            return Vec::new();
-        }
-        let consumer = self.attempts.consumer;
-        crash_point!("consumer.before_skip");
-        let result = inbox::skip(self.attempts.pool, consumer.group, skipped).await;
-        crash_point!("consumer.after_skip");
-        self.attempts.note_database(result.as_ref().err());
-        match result {
-            Ok(difficult) => skipped
-                .iter()
-                .map(|run| run.aggregate_id)
-                .filter(|aggregate_id| !difficult.contains(aggregate_id))
-                .collect(),
-            // The lanes try again, one by one.
-            Err(_) => Vec::new(),
-        }
-    }
-
-    /// Lets what came together take effect together, where that is possible, and
-    /// returns those aggregates.
-    async fn take_together(&self, groups: &HashMap<Uuid, Vec<Task>>) -> Vec<Uuid> {
-        let free = groups.iter().filter(|(id, _)| !self.lanes.contains_key(id));
-        let runs: Vec<Run<'_>> = free.filter_map(|(_, tasks)| Run::of(tasks)).collect();
-        let taken = self.attempts.take_together(&runs).await;
-        self.attempts.note_database(taken.as_ref().err());
-        match taken {
-            Ok(true) => runs.iter().map(|run| run.event.aggregate_id).collect(),
-            // The lanes try, one by one.
-            Ok(false) | Err(_) => Vec::new(),
-        }
     }
 
     fn queue(&mut self, aggregate_id: Uuid, tasks: Vec<Task>) {
@@ -334,7 +306,7 @@ where
                 self.ready.push_back(ran.aggregate_id);
             }
         }
-        self.held_count.store(self.held.len(), Ordering::Relaxed);
+        self.tell_held();
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -382,25 +354,6 @@ async fn sleep_until(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due).await,
         None => pending().await,
     }
-}
-
-/// The run that an aggregate's tasks make when none is to be handled and their
-/// versions follow one another.
-fn skippable(tasks: &[Task]) -> Option<Skipped> {
-    let first = tasks.first()?;
-    let mut last = first.event.version;
-    for task in tasks {
-        let version = task.event.version;
-        if task.work != Work::Skip || version < first.event.version || version > last + 1 {
-            return None;
-        }
-        last = last.max(version);
-    }
-    Some(Skipped {
-        aggregate_id: first.event.aggregate_id,
-        first: first.event.version,
-        last,
-    })
 }
 
 /// An entry that holds no event, as an event that can be parked. It is its own

@@ -6,18 +6,15 @@
 //! nothing of it was seen before. Anything else, a failure of the handler included,
 //! leaves everything as it was, and the lanes take the events one by one.
 
-use std::panic::AssertUnwindSafe;
-
 use bursar_crash::crash_point;
-use futures::FutureExt;
 use sqlx::PgConnection;
 use tracing::Instrument;
 
-use super::Handling;
 use super::attempt::Attempts;
 use super::lane::{Task, Work};
+use super::{Handling, Together};
 use crate::inbox::{self, Next};
-use crate::received::Received;
+use crate::received::{HandlerError, Received};
 
 /// How few events are worth it.
 const FEWEST: usize = 2;
@@ -49,16 +46,49 @@ impl<'a> Run<'a> {
     }
 }
 
+/// What became of events that were to take effect together.
+enum Outcome {
+    /// They have, all of them.
+    Taken,
+    /// One of them is not the next of its aggregate, or cannot be entered now.
+    NotNext,
+    /// The handler failed.
+    Failed(HandlerError),
+}
+
 impl<H> Attempts<'_, H>
 where
     H: for<'a> Fn(&'a mut PgConnection, &'a Received) -> Handling<'a> + Send + Sync,
 {
     /// Lets events take effect in one transaction; false, and nothing is changed, when
     /// they must come one by one.
-    pub(super) async fn take_together(&self, runs: &[Run<'_>]) -> Result<bool, sqlx::Error> {
+    pub(super) async fn take_together(&self, runs: &[Run<'_>]) -> bool {
         let Some(handler) = self.together.filter(|_| runs.len() >= FEWEST) else {
-            return Ok(false);
+            return false;
         };
+        let outcome = self.attempt_together(handler, runs).await;
+        self.note_database(outcome.as_ref().err());
+        let group = self.consumer.group;
+        if let Ok(Outcome::Failed(error)) = &outcome {
+            let (source, events) = (self.lease.source, runs.len());
+            tracing::warn!(group, source, events, %error, "events are handled one by one");
+        }
+        let name = match &outcome {
+            Ok(Outcome::Taken) => "taken",
+            Ok(Outcome::NotNext) => "not_next",
+            Ok(Outcome::Failed(_)) => "failed",
+            Err(_) => "interrupted",
+        };
+        let labels = [("group", group), ("outcome", name)];
+        metrics::counter!("bursar_events_together_total", &labels).increment(1);
+        matches!(outcome, Ok(Outcome::Taken))
+    }
+
+    async fn attempt_together(
+        &self,
+        handler: &Together,
+        runs: &[Run<'_>],
+    ) -> Result<Outcome, sqlx::Error> {
         let (group, timeout) = (self.consumer.group, self.consumer.handler_timeout);
         let next: Vec<Next<'_>> = runs
             .iter()
@@ -67,39 +97,28 @@ where
                 event: run.event,
             })
             .collect();
+        // On every early return the transaction is rolled back, behind us.
         let mut transaction = self.pool.begin().await?;
         if !inbox::enter_all(&mut transaction, self.lease, group, &next, timeout).await? {
-            transaction.rollback().await?;
-            return Ok(false);
+            return Ok(Outcome::NotNext);
         }
         let events: Vec<&Received> = runs.iter().map(|run| run.event).collect();
         let span = tracing::info_span!("consumer.handle_together", group, events = events.len());
-        // The handler is called inside, so that a panic before its first await is caught
-        // too. Its transaction is rolled back and nothing else is shared.
-        let handling = AssertUnwindSafe(async { handler(&mut transaction, &events).await });
-        let handling = handling.catch_unwind().instrument(span);
-        let is_handled = match tokio::time::timeout(timeout, handling).await {
-            Ok(Ok(Ok(()))) => true,
-            Ok(Ok(Err(error))) => {
-                tracing::debug!(group, %error, "the events are handled one by one");
-                false
-            }
-            Ok(Err(_)) | Err(_) => false,
-        };
-        if !is_handled {
-            return Ok(false);
+        let handling = async { handler(&mut transaction, &events).await };
+        if let Err(error) = inbox::bounded(timeout, handling.instrument(span)).await {
+            return Ok(Outcome::Failed(error));
         }
         crash_point!("consumer.before_commit_together");
         match transaction.commit().await {
             Ok(()) => {}
             // A constraint that is checked at the end: the handler's doing.
-            Err(sqlx::Error::Database(_)) => return Ok(false),
+            Err(error @ sqlx::Error::Database(_)) => return Ok(Outcome::Failed(error.into())),
             Err(error) => return Err(error),
         }
         crash_point!("consumer.after_commit_together");
         for event in events {
             self.record(event);
         }
-        Ok(true)
+        Ok(Outcome::Taken)
     }
 }

@@ -162,12 +162,27 @@ impl Fixture {
     where
         H: for<'a> Fn(&'a mut PgConnection, &'a Received) -> Handling<'a> + Send + Sync + 'static,
     {
-        // Connections of its own, which go with it when it is killed: in a
-        // shared pool they would outlive it in the middle of a transaction.
-        let pool = PgPoolOptions::new()
-            .max_connections(8)
-            .connect_lazy_with(self.pool.connect_options().as_ref().clone());
+        let pool = self.own_pool();
         Running::start(|shutdown| consumer.run(pool, redis, handler, shutdown))
+    }
+
+    pub(crate) fn consume_together<H>(&self, consumer: Consumer, handler: H) -> Running
+    where
+        H: for<'a> Fn(&'a mut PgConnection, &'a [&'a Received]) -> Handling<'a>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let (pool, redis) = (self.own_pool(), self.redis.clone());
+        Running::start(|shutdown| consumer.run_together(pool, redis, handler, shutdown))
+    }
+
+    /// Connections of a consumer's own, which go with it when it is killed: in a
+    /// shared pool they would outlive it in the middle of a transaction.
+    fn own_pool(&self) -> PgPool {
+        PgPoolOptions::new()
+            .max_connections(8)
+            .connect_lazy_with(self.pool.connect_options().as_ref().clone())
     }
 
     pub(crate) async fn append(&self, events: &[Event]) {

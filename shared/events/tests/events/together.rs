@@ -1,17 +1,19 @@
 //! Handlers that take the events of several aggregates in one transaction.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bursar_events::consumer::{Consumer, Handling, Kinds};
 use bursar_events::relay::republish;
-use bursar_events::{HandlerError, Received};
-use sqlx::PgConnection;
+use bursar_events::{Event, HandlerError, Received};
+use sqlx::{Executor, PgConnection};
 use time::OffsetDateTime;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::fixture::{Fixture, GROUP, Running, event_of, record};
+use crate::fixture::{Fixture, GROUP, event_of, record};
 
 const BEGAN: &str = "test.began";
 const ENDED: &str = "test.ended";
@@ -24,22 +26,16 @@ fn consumer(fixture: &Fixture) -> Consumer {
     }
 }
 
-fn consume<H>(fixture: &Fixture, handler: H) -> Running
-where
-    H: for<'a> Fn(&'a mut PgConnection, &'a [&'a Received]) -> Handling<'a> + Send + Sync + 'static,
-{
-    let (pool, redis) = (fixture.pool.clone(), fixture.redis.clone());
-    let consumer = consumer(fixture);
-    Running::start(|shutdown| consumer.run_together(pool, redis, handler, shutdown))
-}
-
-/// Publishes a beginning and an end of so many aggregates before anybody reads them.
+/// Publishes a beginning and an end of each aggregate, such that who reads one of them
+/// can read all.
 async fn publish(fixture: &Fixture, aggregates: &[Uuid]) {
     let relay = fixture.relay();
-    for &id in aggregates {
-        let events = [event_of(BEGAN, id, 1), event_of(ENDED, id, 2)];
-        fixture.append(&events).await;
-    }
+    let events: Vec<Event> = aggregates
+        .iter()
+        .flat_map(|&id| [event_of(BEGAN, id, 1), event_of(ENDED, id, 2)])
+        .collect();
+    // In one transaction, so that they come to the stream at once.
+    fixture.append(&events).await;
     fixture.until_published().await;
     relay.stop().await;
 }
@@ -51,6 +47,16 @@ fn aggregates(count: usize) -> Vec<Uuid> {
 /// The ends of some aggregates, in the order of their ids.
 fn ends(aggregates: &[Uuid]) -> Vec<(Uuid, i64)> {
     aggregates.iter().map(|&id| (id, 2)).collect()
+}
+
+async fn record_all(
+    connection: &mut PgConnection,
+    events: &[&Received],
+) -> Result<(), HandlerError> {
+    for event in events {
+        record(connection, event).await?;
+    }
+    Ok(())
 }
 
 async fn effects(fixture: &Fixture) -> Vec<(Uuid, i64)> {
@@ -68,14 +74,9 @@ async fn what_came_together_takes_effect_together() {
     publish(&fixture, &ids).await;
     let most = Arc::new(AtomicUsize::new(0));
     let noted = Arc::clone(&most);
-    let consumer = consume(&fixture, move |connection, events| {
+    let consumer = fixture.consume_together(consumer(&fixture), move |connection, events| {
         noted.fetch_max(events.len(), Ordering::SeqCst);
-        Box::pin(async move {
-            for event in events {
-                record(connection, event).await?;
-            }
-            Ok(())
-        })
+        Box::pin(record_all(connection, events))
     });
     fixture.until_effects(40).await;
     fixture.until_acknowledged(GROUP).await;
@@ -109,7 +110,7 @@ async fn a_bad_event_keeps_none_of_its_company() {
     let ids = aggregates(20);
     let bad = ids[7];
     publish(&fixture, &ids).await;
-    let consumer = consume(&fixture, move |connection, events| {
+    let consumer = fixture.consume_together(consumer(&fixture), move |connection, events| {
         Box::pin(async move {
             for event in events {
                 if event.aggregate_id == bad {
@@ -127,4 +128,139 @@ async fn a_bad_event_keeps_none_of_its_company() {
     good.retain(|&(id, _)| id != bad);
     assert_eq!(effects(&fixture).await, good);
     assert_eq!(fixture.stats().await.dead_letters, 1);
+}
+
+/// How a handler fails.
+#[derive(Clone, Copy, Debug)]
+enum Mishap {
+    Fails,
+    Panics,
+    PanicsAtOnce,
+    Hangs,
+}
+
+/// Takes what comes alone, and fails with what comes together.
+fn alone_only<'a>(
+    mishap: Mishap,
+    connection: &'a mut PgConnection,
+    events: &'a [&'a Received],
+) -> Handling<'a> {
+    let is_alone = events.len() == 1;
+    assert!(is_alone || !matches!(mishap, Mishap::PanicsAtOnce));
+    Box::pin(async move {
+        record_all(connection, events).await?;
+        match mishap {
+            _ if is_alone => Ok(()),
+            Mishap::Fails => Err(HandlerError::poison("not together")),
+            Mishap::Panics | Mishap::PanicsAtOnce => panic!("not together"),
+            Mishap::Hangs => pending().await,
+        }
+    })
+}
+
+/// A handler that fails, panics or hangs with events that come together: nothing of that
+/// stays, and each event takes effect once by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_together_is_handled_one_by_one() {
+    for mishap in [
+        Mishap::Fails,
+        Mishap::Panics,
+        Mishap::PanicsAtOnce,
+        Mishap::Hangs,
+    ] {
+        let fixture = Fixture::new().await;
+        let ids = aggregates(20);
+        publish(&fixture, &ids).await;
+        // An event that is slow by itself, on a loaded machine, has more tries.
+        let consumer = Consumer {
+            handler_timeout: Duration::from_secs(1),
+            max_attempts: 100,
+            ..consumer(&fixture)
+        };
+        let most = Arc::new(AtomicUsize::new(0));
+        let noted = Arc::clone(&most);
+        let consumer = fixture.consume_together(consumer, move |connection, events| {
+            noted.fetch_max(events.len(), Ordering::SeqCst);
+            alone_only(mishap, connection, events)
+        });
+        fixture.until_effects(20).await;
+        fixture.until_acknowledged(GROUP).await;
+        consumer.stop().await;
+        assert!(most.load(Ordering::SeqCst) > 1, "{mishap:?}: one by one");
+        assert_eq!(effects(&fixture).await, ends(&ids), "{mishap:?}");
+        assert_eq!(fixture.stats().await.dead_letters, 0, "{mishap:?}");
+    }
+}
+
+/// Events that wait together for a row that a lane has locked do not keep that lane from
+/// its end: none is tried twice, as those are that run into the timeout.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_goes_on_while_others_wait_for_it_together() {
+    let fixture = Fixture::new().await;
+    let table = "CREATE TABLE shared (count bigint NOT NULL);
+                 INSERT INTO shared VALUES (0);
+                 GRANT SELECT, UPDATE ON shared TO bursar_events_test";
+    fixture.owner.execute(table).await.unwrap();
+    let mut ids = aggregates(21);
+    let first = ids[0];
+    let (tried, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (locked, joined) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let noted = (Arc::clone(&tried), Arc::clone(&most));
+    let told = (Arc::clone(&locked), Arc::clone(&joined));
+    let consumer = Consumer {
+        handler_timeout: Duration::from_secs(30),
+        ..consumer(&fixture)
+    };
+    let consumer = fixture.consume_together(consumer, move |connection, events| {
+        noted.0.fetch_add(events.len(), Ordering::SeqCst);
+        noted.1.fetch_max(events.len(), Ordering::SeqCst);
+        let (locked, joined) = told.clone();
+        Box::pin(async move {
+            let is_first = events.iter().any(|event| event.aggregate_id == first);
+            if !is_first {
+                joined.notify_one();
+            }
+            connection
+                .execute("UPDATE shared SET count = count + 1")
+                .await?;
+            if is_first {
+                locked.notify_one();
+                joined.notified().await;
+            }
+            record_all(connection, events).await
+        })
+    });
+    publish(&fixture, &ids[..1]).await;
+    locked.notified().await;
+    publish(&fixture, &ids[1..]).await;
+    fixture.until_effects(21).await;
+    fixture.until_acknowledged(GROUP).await;
+    consumer.stop().await;
+    ids.sort_unstable();
+    assert_eq!(effects(&fixture).await, ends(&ids));
+    assert!(most.load(Ordering::SeqCst) > 1, "they came one by one");
+    assert_eq!(tried.load(Ordering::SeqCst), 21, "some were tried again");
+}
+
+/// A consumer that is stopped finishes what has begun together, and acknowledges it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_began_together_is_finished_at_a_stop() {
+    let fixture = Fixture::new().await;
+    let ids = aggregates(20);
+    publish(&fixture, &ids).await;
+    let (began, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let told = (Arc::clone(&began), Arc::clone(&go_on));
+    let consumer = fixture.consume_together(consumer(&fixture), move |connection, events| {
+        let (began, go_on) = told.clone();
+        Box::pin(async move {
+            began.notify_one();
+            go_on.notified().await;
+            record_all(connection, events).await
+        })
+    });
+    began.notified().await;
+    // The stop is told first.
+    tokio::join!(consumer.stop(), async { go_on.notify_one() });
+    assert_eq!(effects(&fixture).await, ends(&ids));
+    fixture.until_acknowledged(GROUP).await;
 }
