@@ -1,144 +1,197 @@
-//! An event as an entry of a stream: CloudEvents 1.0 in binary mode, one field
-//! an attribute, the message in `data`.
+//! An event as an entry of a stream: CloudEvents 1.0 in the protobuf event format
+//! (`io.cloudevents.v1.CloudEvent`), in the entry's only field, `cloudevent`.
 //!
-//! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>. Redis
-//! Streams have no binding of their own, so the names follow that of Kafka:
-//! every attribute starts with `ce_`. The schema is the message's full name as
-//! a URI, `proto:bursar.wallet.v1.WalletCreated`.
+//! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/protobuf-format.md>.
+//! Redis Streams have no binding of their own. A field an attribute, as headers would
+//! have it, made Redis, the relay and the consumers spend most of their time on some
+//! thirty little strings an event. The data is the event's message as an `Any`, which
+//! says which message it is.
 
-use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use prost::Message;
+use prost_types::{Any, Timestamp};
+use redis::Value;
+use redis::streams::StreamId;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::received::Received;
 
+/// The entry's field.
+pub(crate) const FIELD: &str = "cloudevent";
+
 const SPEC_VERSION: &str = "1.0";
-const CONTENT_TYPE: &str = "application/protobuf";
-const SCHEMA_SCHEME: &str = "proto:";
+const TYPE_URL_PREFIX: &str = "type.googleapis.com/";
 
 /// Why an entry of a stream is no event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EnvelopeError {
-    /// A field is absent.
-    #[error("the field {0} is missing")]
+    /// A part is absent.
+    #[error("the event has no {0}")]
     Missing(&'static str),
-    /// A field has a value that it cannot have.
-    #[error("the field {0} is malformed")]
+    /// A part has a value that it cannot have.
+    #[error("the {0} is malformed")]
     Malformed(&'static str),
 }
 
-/// A field of a stream's entry: its name and its value.
-pub(crate) type Field<'a> = (&'static str, Cow<'a, [u8]>);
-
-/// The fields of an event's entry.
-pub(crate) fn encode(event: &Received) -> Vec<Field<'_>> {
-    let time = event
-        .occurred_at
-        .format(&Rfc3339)
-        .expect("the log takes times of the years 1970 to 9998 only");
-    let mut fields: Vec<Field<'_>> = vec![
-        ("ce_specversion", text(SPEC_VERSION)),
-        ("ce_id", owned(event.id)),
-        ("ce_source", text(&event.source)),
-        ("ce_type", text(&event.kind)),
-        ("ce_subject", text(&event.subject)),
-        ("ce_time", Cow::Owned(time.into_bytes())),
-        ("ce_datacontenttype", text(CONTENT_TYPE)),
-        (
-            "ce_dataschema",
-            owned(format_args!("{SCHEMA_SCHEME}{}", event.schema)),
-        ),
-        ("ce_tenantid", text(&event.tenant)),
-        ("ce_aggregatekind", text(&event.aggregate_kind)),
-        ("ce_aggregateid", owned(event.aggregate_id)),
-        ("ce_aggregateversion", owned(event.version)),
-        ("ce_actor", text(&event.actor)),
-        ("ce_correlationid", text(&event.correlation_id)),
-    ];
-    if let Some(traceparent) = &event.traceparent {
-        fields.push(("ce_traceparent", text(traceparent)));
-    }
-    fields.push(("data", Cow::Borrowed(&event.data)));
-    fields
+/// What of `io.cloudevents.v1.CloudEvent` an event of ours has.
+#[derive(Clone, PartialEq, Message)]
+struct CloudEvent {
+    #[prost(string, tag = "1")]
+    id: String,
+    #[prost(string, tag = "2")]
+    source: String,
+    #[prost(string, tag = "3")]
+    spec_version: String,
+    #[prost(string, tag = "4")]
+    kind: String,
+    #[prost(btree_map = "string, message", tag = "5")]
+    attributes: BTreeMap<String, Attribute>,
+    #[prost(message, optional, tag = "8")]
+    proto_data: Option<Any>,
 }
 
-/// Reads an event from the fields of its entry, which `field` looks up.
-pub(crate) fn decode<'a>(
-    field: impl Fn(&'static str) -> Option<&'a [u8]>,
-) -> Result<Received, EnvelopeError> {
-    let bytes = |name| field(name).ok_or(EnvelopeError::Missing(name));
-    let text = |name| {
-        let bytes = bytes(name)?;
-        match std::str::from_utf8(bytes) {
-            // PostgreSQL's text cannot hold NUL.
-            Ok(text) if !text.contains('\0') => Ok(text.to_owned()),
-            Ok(_) | Err(_) => Err(EnvelopeError::Malformed(name)),
+/// The kinds of `CloudEventAttributeValue` that its attributes have: one of them.
+#[derive(Clone, PartialEq, Message)]
+struct Attribute {
+    #[prost(string, optional, tag = "3")]
+    text: Option<String>,
+    #[prost(message, optional, tag = "7")]
+    time: Option<Timestamp>,
+}
+
+impl Attribute {
+    fn of(text: impl ToString) -> Self {
+        Self {
+            text: Some(text.to_string()),
+            time: None,
         }
+    }
+}
+
+/// An event as the value of its entry's field.
+pub(crate) fn encode(event: &Received) -> Vec<u8> {
+    let time = Timestamp {
+        seconds: event.occurred_at.unix_timestamp(),
+        nanos: i32::try_from(event.occurred_at.nanosecond()).unwrap_or_default(),
     };
-    expect("ce_specversion", &text("ce_specversion")?, SPEC_VERSION)?;
-    expect(
-        "ce_datacontenttype",
-        &text("ce_datacontenttype")?,
-        CONTENT_TYPE,
-    )?;
-    let time = text("ce_time")?;
-    let schema = text("ce_dataschema")?;
+    let time = Attribute {
+        text: None,
+        time: Some(time),
+    };
+    let mut attributes = BTreeMap::from(
+        [
+            ("subject", Attribute::of(&event.subject)),
+            ("time", time),
+            ("tenantid", Attribute::of(&event.tenant)),
+            ("aggregatekind", Attribute::of(&event.aggregate_kind)),
+            ("aggregateid", Attribute::of(event.aggregate_id)),
+            ("aggregateversion", Attribute::of(event.version)),
+            ("actor", Attribute::of(&event.actor)),
+            ("correlationid", Attribute::of(&event.correlation_id)),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    if let Some(traceparent) = &event.traceparent {
+        attributes.insert("traceparent".to_owned(), Attribute::of(traceparent));
+    }
+    let cloud_event = CloudEvent {
+        id: event.id.to_string(),
+        source: event.source.clone(),
+        spec_version: SPEC_VERSION.to_owned(),
+        kind: event.kind.clone(),
+        attributes,
+        proto_data: Some(Any {
+            type_url: format!("{TYPE_URL_PREFIX}{}", event.schema),
+            value: event.data.clone(),
+        }),
+    };
+    cloud_event.encode_to_vec()
+}
+
+/// The value of an entry's field.
+pub(crate) fn bytes(entry: &StreamId) -> Option<&[u8]> {
+    match entry.map.get(FIELD) {
+        Some(Value::BulkString(bytes)) => Some(bytes),
+        Some(_) | None => None,
+    }
+}
+
+/// Reads an event from the value of its entry's field.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Received, EnvelopeError> {
+    let event = CloudEvent::decode(bytes).map_err(|_| EnvelopeError::Malformed(FIELD))?;
+    if event.spec_version != SPEC_VERSION {
+        return Err(EnvelopeError::Malformed("specversion"));
+    }
+    let data = event.proto_data.ok_or(EnvelopeError::Missing("data"))?;
+    let schema = data.type_url.strip_prefix(TYPE_URL_PREFIX);
+    let schema = schema.ok_or(EnvelopeError::Malformed("type of the data"))?;
+    let mut attributes = Attributes(event.attributes);
+    let aggregate_id = attributes.text("aggregateid")?;
+    let version = attributes.text("aggregateversion")?;
     Ok(Received {
-        id: parse("ce_id", &text("ce_id")?)?,
-        source: text("ce_source")?,
-        kind: text("ce_type")?,
-        tenant: text("ce_tenantid")?,
-        aggregate_kind: text("ce_aggregatekind")?,
-        aggregate_id: parse::<Uuid>("ce_aggregateid", &text("ce_aggregateid")?)?,
-        subject: text("ce_subject")?,
-        version: parse("ce_aggregateversion", &text("ce_aggregateversion")?)?,
-        schema: schema
-            .strip_prefix(SCHEMA_SCHEME)
-            .ok_or(EnvelopeError::Malformed("ce_dataschema"))?
-            .to_owned(),
-        data: bytes("data")?.to_vec(),
-        actor: text("ce_actor")?,
-        correlation_id: text("ce_correlationid")?,
-        traceparent: match field("ce_traceparent") {
-            None => None,
-            Some(_) => Some(text("ce_traceparent")?),
+        id: parse("id", &event.id)?,
+        source: storable("source", event.source)?,
+        kind: storable("type", event.kind)?,
+        tenant: attributes.text("tenantid")?,
+        aggregate_kind: attributes.text("aggregatekind")?,
+        aggregate_id: parse::<Uuid>("aggregateid", &aggregate_id)?,
+        subject: attributes.text("subject")?,
+        version: parse("aggregateversion", &version)?,
+        schema: storable("type of the data", schema.to_owned())?,
+        data: data.value,
+        actor: attributes.text("actor")?,
+        correlation_id: attributes.text("correlationid")?,
+        traceparent: match attributes.0.contains_key("traceparent") {
+            true => Some(attributes.text("traceparent")?),
+            false => None,
         },
-        occurred_at: OffsetDateTime::parse(&time, &Rfc3339)
-            .map_err(|_| EnvelopeError::Malformed("ce_time"))?,
+        occurred_at: attributes.time("time")?,
     })
 }
 
-fn text(text: &str) -> Cow<'_, [u8]> {
-    Cow::Borrowed(text.as_bytes())
+/// The attributes that were not read yet.
+struct Attributes(BTreeMap<String, Attribute>);
+
+impl Attributes {
+    fn take(&mut self, name: &'static str) -> Result<Attribute, EnvelopeError> {
+        self.0.remove(name).ok_or(EnvelopeError::Missing(name))
+    }
+
+    fn text(&mut self, name: &'static str) -> Result<String, EnvelopeError> {
+        let text = self.take(name)?.text;
+        storable(name, text.ok_or(EnvelopeError::Malformed(name))?)
+    }
+
+    fn time(&mut self, name: &'static str) -> Result<OffsetDateTime, EnvelopeError> {
+        let time = self.take(name)?.time;
+        time.filter(|time| (0..1_000_000_000).contains(&time.nanos))
+            .and_then(|time| {
+                let seconds = OffsetDateTime::from_unix_timestamp(time.seconds).ok()?;
+                seconds.checked_add(Duration::nanoseconds(time.nanos.into()))
+            })
+            .ok_or(EnvelopeError::Malformed(name))
+    }
 }
 
-fn owned(value: impl ToString) -> Cow<'static, [u8]> {
-    Cow::Owned(value.to_string().into_bytes())
+/// PostgreSQL's text cannot hold NUL.
+fn storable(name: &'static str, text: String) -> Result<String, EnvelopeError> {
+    if text.contains('\0') {
+        return Err(EnvelopeError::Malformed(name));
+    }
+    Ok(text)
 }
 
 fn parse<T: FromStr>(name: &'static str, text: &str) -> Result<T, EnvelopeError> {
     text.parse().map_err(|_| EnvelopeError::Malformed(name))
 }
 
-fn expect(name: &'static str, found: &str, expected: &str) -> Result<(), EnvelopeError> {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(EnvelopeError::Malformed(name))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
-    use proptest::prelude::*;
-    use time::Duration;
-
     use super::*;
+    use proptest::prelude::*;
 
     fn received() -> impl Strategy<Value = Received> {
         let ids = (any::<u128>(), any::<u128>(), 1..=i64::MAX);
@@ -170,37 +223,78 @@ mod tests {
         )
     }
 
-    fn fields(event: &Received) -> HashMap<&'static str, Vec<u8>> {
-        encode(event)
-            .into_iter()
-            .map(|(name, value)| (name, value.into_owned()))
-            .collect()
-    }
-
     proptest! {
-        /// Whatever an event holds, it comes out of its fields as it went in.
+        /// Whatever an event holds, it comes out of its field as it went in.
         #[test]
         fn decode_reverses_encode(event in received()) {
-            let fields = fields(&event);
-            let decoded = decode(|name| fields.get(name).map(Vec::as_slice));
-            prop_assert_eq!(decoded, Ok(event));
+            prop_assert_eq!(decode(&encode(&event)), Ok(event));
         }
 
-        /// An entry without one of its fields, or with rubbish in one, is an
-        /// error and never a panic.
+        /// An event without one of its parts is refused by that part's name, and so is
+        /// one with a text that PostgreSQL cannot hold.
         #[test]
-        fn decode_refuses_rubbish(event in received(), at in 0_usize..16, rubbish: Vec<u8>) {
-            let mut fields = fields(&event);
-            let name = *fields.keys().nth(at % fields.len()).expect("within");
-            fields.remove(name);
-            let decoded = decode(|name| fields.get(name).map(Vec::as_slice));
-            if name == "ce_traceparent" {
-                prop_assert!(decoded.is_ok());
-            } else {
-                prop_assert_eq!(decoded, Err(EnvelopeError::Missing(name)));
+        fn decode_names_what_is_wrong(event in received(), at in 0_usize..9) {
+            let whole = CloudEvent::decode(&*encode(&event)).expect("it is one");
+            let names: Vec<String> = whole.attributes.keys().cloned().collect();
+            let name = &names[at % names.len()];
+            let mut lacking = whole.clone();
+            lacking.attributes.remove(name);
+            match decode(&lacking.encode_to_vec()) {
+                Ok(_) => prop_assert_eq!(name, "traceparent"),
+                Err(EnvelopeError::Missing(missing)) => prop_assert_eq!(missing, name),
+                Err(other) => prop_assert!(false, "{other:?}"),
             }
-            fields.insert(name, rubbish);
-            let _ = decode(|name| fields.get(name).map(Vec::as_slice));
+            let mut foul = whole.clone();
+            foul.attributes.insert(name.clone(), Attribute::of("a\0b"));
+            match decode(&foul.encode_to_vec()) {
+                Err(EnvelopeError::Malformed(malformed)) => prop_assert_eq!(malformed, name),
+                other => prop_assert!(false, "{other:?}"),
+            }
+            let bare = CloudEvent { proto_data: None, ..whole };
+            prop_assert_eq!(decode(&bare.encode_to_vec()), Err(EnvelopeError::Missing("data")));
         }
+
+        /// Rubbish is an error and never a panic.
+        #[test]
+        fn decode_refuses_rubbish(event in received(), at: usize, byte: u8, rubbish: Vec<u8>) {
+            let mut bytes = encode(&event);
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            let _ = decode(&bytes);
+            prop_assert!(decode(&bytes[..at]).is_err());
+            prop_assert!(decode(&rubbish).is_err());
+        }
+    }
+
+    /// It is what others read as a CloudEvent: the bytes follow the published numbers of
+    /// the fields.
+    #[test]
+    fn the_format_is_the_published_one() {
+        let event = Received {
+            id: Uuid::nil(),
+            source: "bursar.wallet".to_owned(),
+            kind: "wallet.created".to_owned(),
+            tenant: "default".to_owned(),
+            aggregate_kind: "wallet".to_owned(),
+            aggregate_id: Uuid::nil(),
+            subject: "wal_1".to_owned(),
+            version: 1,
+            schema: "bursar.wallet.v1.WalletCreated".to_owned(),
+            data: vec![1, 2],
+            actor: "usr_1".to_owned(),
+            correlation_id: "c-1".to_owned(),
+            traceparent: None,
+            occurred_at: OffsetDateTime::UNIX_EPOCH + Duration::seconds(1),
+        };
+        let bytes = encode(&event);
+        let contains = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+        assert!(contains(b"\x0a\x2400000000-0000-0000-0000-000000000000"));
+        assert!(contains(
+            b"\x12\x0dbursar.wallet\x1a\x031.0\x22\x0ewallet.created"
+        ));
+        assert!(contains(b"\x0a\x07subject\x12\x07\x1a\x05wal_1"));
+        assert!(contains(b"\x0a\x04time\x12\x04\x3a\x02\x08\x01"));
+        let data = b"type.googleapis.com/bursar.wallet.v1.WalletCreated\x12\x02\x01\x02";
+        assert!(contains(data));
     }
 }

@@ -3,9 +3,11 @@
 use std::error::Error;
 use std::fmt;
 
+use redis::streams::StreamId;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::envelope;
 use crate::event::EventData;
 
 /// An event from a stream, or from the dead letters.
@@ -42,6 +44,11 @@ pub struct Received {
 }
 
 impl Received {
+    /// The event that an entry of a stream holds, if it holds one.
+    pub fn of_entry(entry: &StreamId) -> Option<Self> {
+        envelope::bytes(entry).and_then(|bytes| envelope::decode(bytes).ok())
+    }
+
     /// The event's message. Poison when it is another message or none at all:
     /// trying again would not help.
     pub fn decode<M: EventData>(&self) -> Result<M, HandlerError> {

@@ -16,7 +16,6 @@ use redis::streams::{StreamId, StreamReadOptions, StreamReadReply};
 use redis::{AsyncCommands, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
 
 use crate::connection;
-use crate::envelope;
 use crate::received::Received;
 
 /// The longest time for which a read may block: less than a response may take.
@@ -167,13 +166,9 @@ impl Tail {
 }
 
 fn entry(entry: StreamId) -> RedisResult<Entry> {
-    let field = |name| match entry.map.get(name) {
-        Some(Value::BulkString(bytes)) => Some(bytes.as_slice()),
-        Some(_) | None => None,
-    };
     Ok(Entry {
         position: position(&entry.id)?,
-        event: envelope::decode(field).ok(),
+        event: Received::of_entry(&entry),
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bursar_events::Received;
 use bursar_testkit::redis_url;
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
@@ -106,7 +107,7 @@ impl House {
         let found: BTreeSet<String> = found
             .ids
             .iter()
-            .filter_map(|entry| entry.get("ce_id"))
+            .filter_map(|entry| Some(Received::of_entry(entry)?.id.to_string()))
             .collect();
         let lost: Vec<_> = recorded.iter().filter(|id| !found.contains(*id)).collect();
         assert!(lost.is_empty(), "not in the stream: {lost:?}");

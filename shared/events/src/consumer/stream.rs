@@ -11,7 +11,7 @@ use std::time::Duration;
 use bursar_crash::crash_point;
 use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId, StreamPendingReply, StreamReadOptions, StreamReadReply};
-use redis::{AsyncCommands, RedisResult, Value};
+use redis::{AsyncCommands, RedisResult};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -41,7 +41,7 @@ pub(super) struct Entry {
 pub(super) enum Content {
     /// An event.
     Event(Box<Received>),
-    /// Something else, with its `data`, if any.
+    /// Something else, with what stands in an event's place, if anything does.
     Rubbish { why: EnvelopeError, data: Vec<u8> },
     /// Nothing: it was deleted from the stream after it had been delivered.
     Deleted,
@@ -49,20 +49,19 @@ pub(super) enum Content {
 
 impl From<StreamId> for Entry {
     fn from(entry: StreamId) -> Self {
-        let field = |name| match entry.map.get(name) {
-            Some(Value::BulkString(bytes)) => Some(bytes.as_slice()),
-            Some(_) | None => None,
-        };
-        let content = if entry.map.is_empty() {
-            Content::Deleted
-        } else {
-            match envelope::decode(field) {
+        let content = match envelope::bytes(&entry) {
+            Some(bytes) => match envelope::decode(bytes) {
                 Ok(event) => Content::Event(Box::new(event)),
                 Err(why) => Content::Rubbish {
                     why,
-                    data: field("data").unwrap_or_default().to_vec(),
+                    data: bytes.to_vec(),
                 },
-            }
+            },
+            None if entry.map.is_empty() => Content::Deleted,
+            None => Content::Rubbish {
+                why: EnvelopeError::Missing(envelope::FIELD),
+                data: Vec::new(),
+            },
         };
         Self {
             id: entry.id,

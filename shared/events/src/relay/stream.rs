@@ -84,10 +84,8 @@ impl Stream {
         pipe.atomic();
         pipe.xrevrange_count(&self.key, "+", "-", 1);
         for event in events {
-            let command = pipe.cmd("XADD").arg(&self.key).arg("*");
-            for (name, value) in envelope::encode(event) {
-                command.arg(name).arg(value.as_ref());
-            }
+            let entry = [(envelope::FIELD, envelope::encode(event))];
+            pipe.xadd(&self.key, "*", &entry);
         }
         let mut replies: Vec<Value> = pipe.query_async(&mut self.connection).await?;
         let last = replies
@@ -138,13 +136,7 @@ impl Stream {
     pub(super) async fn event(&mut self, id: EntryId) -> RedisResult<Option<Received>> {
         let id = id.to_string();
         let reply: StreamRangeReply = self.connection.xrange(&self.key, &id, &id).await?;
-        Ok(reply.ids.first().and_then(|entry| {
-            envelope::decode(|name| match entry.map.get(name) {
-                Some(Value::BulkString(bytes)) => Some(bytes.as_slice()),
-                Some(_) | None => None,
-            })
-            .ok()
-        }))
+        Ok(reply.ids.first().and_then(Received::of_entry))
     }
 
     /// Drops old entries: of those before `acknowledged`, or of all when there

@@ -228,7 +228,7 @@ async fn rubbish_is_set_aside() {
     let fixture = Fixture::new().await;
     let relay = fixture.relay();
     let mut redis = fixture.redis().await;
-    let fields = [("ce_id", "7"), ("data", "rubbish")];
+    let fields = [("cloudevent", "rubbish")];
     let _: String = redis.xadd(fixture.stream(), "*", &fields).await.unwrap();
     let consumer = fixture.consume(fixture.consumer(), record);
     let id = Uuid::now_v7();
@@ -241,7 +241,7 @@ async fn rubbish_is_set_aside() {
             .await
             .unwrap();
     assert_eq!(data, b"rubbish");
-    assert_eq!(error, "the field ce_specversion is missing");
+    assert_eq!(error, "the cloudevent is malformed");
     let replayed = replay(&fixture.pool, GROUP, record).await.unwrap();
     assert_eq!(
         replayed,

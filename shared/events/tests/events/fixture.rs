@@ -200,11 +200,8 @@ impl Fixture {
             .ids
             .iter()
             .map(|entry| {
-                let id: String = entry.get("ce_aggregateid").unwrap();
-                (
-                    id.parse().unwrap(),
-                    entry.get("ce_aggregateversion").unwrap(),
-                )
+                let event = Received::of_entry(entry).unwrap();
+                (event.aggregate_id, event.version)
             })
             .collect()
     }
