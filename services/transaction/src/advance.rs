@@ -8,8 +8,8 @@
 //! makes it single. A run that finds its lease taken over stops at once.
 
 mod answer;
+mod asking;
 mod endings;
-mod payouts;
 
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::domain::{
-    self, Asked, Command, Input, Looked, Note, ProviderName, Step, StepError, Terms, Transaction,
-    Verdict, next_check_in,
+    self, Command, Input, Note, Step, StepError, Terms, Transaction, Verdict, next_check_in,
 };
 use crate::error::Error;
 use crate::fraud::screener::Screener;
@@ -31,10 +30,10 @@ use crate::intents::Intents;
 use crate::ledger::{Ledger, Reply};
 use crate::limits;
 use crate::payout::PayoutAccounts;
-use crate::provider::{Direction, Guarded, Order, Providers};
+use crate::provider::Providers;
 use crate::store::checks::{self, Lease};
 use crate::store::transactions::Stored;
-use crate::store::{events, payment_methods, transactions};
+use crate::store::{events, transactions};
 use crate::watch;
 
 pub(crate) use answer::{AnswerForm, Freeze, answer_of};
@@ -331,97 +330,6 @@ impl Engine {
                 None
             }
         }
-    }
-
-    #[tracing::instrument(name = "provider.ask", skip_all)]
-    async fn ask(&self, run: &Run) -> Asked {
-        let Some((name, order, timeout)) = self.order(run) else {
-            return Asked::NotSent;
-        };
-        let Some(provider) = self.providers.get(&name) else {
-            tracing::error!(provider = %name, "the provider is not configured");
-            return Asked::NotSent;
-        };
-        if now() >= order.valid_until {
-            return Asked::NotSent;
-        }
-        let order = match self.charged(run, provider, order).await {
-            Ok(order) => order,
-            Err(error) => {
-                tracing::warn!(%error, "what is to be charged cannot be read now");
-                return Asked::NotSent;
-            }
-        };
-        let order = match self.paying(run, order).await {
-            Ok(order) => order,
-            Err(error) => {
-                tracing::error!(%error, "who is to be paid cannot be read now");
-                return Asked::NotSent;
-            }
-        };
-        let started = Instant::now();
-        crash_point!("advance.before_ask");
-        let asked = provider.act(&order, timeout).await;
-        crash_point!("advance.after_ask");
-        watch::provider_asked(&name, order.direction, &asked, started.elapsed());
-        asked
-    }
-
-    /// The order with what the provider is to charge, where it has to be told.
-    async fn charged(
-        &self,
-        run: &Run,
-        provider: &Guarded,
-        order: Order,
-    ) -> Result<Order, sqlx::Error> {
-        if order.direction != Direction::Charge || !provider.offer().needs_payment_method {
-            return Ok(order);
-        }
-        let mut conn = self.pool.acquire().await?;
-        let payment_method = payment_methods::find(&mut conn, run.lease.transaction).await?;
-        Ok(Order {
-            payment_method,
-            ..order
-        })
-    }
-
-    #[tracing::instrument(name = "provider.look", skip_all)]
-    async fn look(&self, run: &Run) -> Looked {
-        let Some((name, order, timeout)) = self.order(run) else {
-            return Looked::Unanswered;
-        };
-        let Some(provider) = self.providers.get(&name) else {
-            tracing::error!(provider = %name, "the provider is not configured");
-            return Looked::Unanswered;
-        };
-        let started = Instant::now();
-        crash_point!("advance.before_look");
-        let looked = tokio::select! {
-            looked = provider.look(&order, timeout) => looked,
-            () = run.stop.cancelled() => Looked::Unanswered,
-        };
-        crash_point!("advance.after_look");
-        watch::provider_looked(&name, order.direction, &looked, started.elapsed());
-        if provider.tells_what_it_did() {
-            return looked;
-        }
-        self.settled(&run.stored).await
-    }
-
-    /// The provider's name, the order and the time for a call; `None` when
-    /// there is no time for one.
-    fn order(&self, run: &Run) -> Option<(ProviderName, Order, Duration)> {
-        let transaction = &run.stored.transaction;
-        let name = transaction.movement.provider()?.clone();
-        let order = Order::of(transaction, &self.terms(transaction))?;
-        let deadline = self.providers.get(&name)?.deadline();
-        // What the provider leaves of the time is for the ledger and the commits.
-        let left = run
-            .deadline
-            .saturating_duration_since(Instant::now())
-            .saturating_sub(COMMIT_MARGIN);
-        let timeout = deadline.min(left);
-        (timeout >= COMMIT_MARGIN && !run.stop.is_cancelled()).then_some((name, order, timeout))
     }
 }
 

@@ -74,6 +74,12 @@ pub(crate) enum Error {
     /// The wallet has no part in the transaction that its adjustment names.
     #[error("the wallet has no part in the transaction that is to be corrected")]
     CorrectionUnrelated,
+    /// The wallet that an operator is to move money of is the operator's own.
+    #[error("nobody adjusts a wallet of one's own, or grants anything to it")]
+    WalletOwn {
+        /// The permission that does not reach so far.
+        permission: &'static str,
+    },
     /// There is no payout account, or not this one.
     #[error(transparent)]
     Payout(#[from] PayoutError),
@@ -224,6 +230,12 @@ impl From<Error> for Status {
             Error::CorrectionUnrelated => {
                 let subject = "corrected_transaction_id";
                 precondition(ErrorReason::CorrectionUnrelated, message, subject).into()
+            }
+            Error::WalletOwn { permission } => {
+                let reason = CommonReason::PermissionDenied;
+                StatusBuilder::new(Code::PermissionDenied, reason, message)
+                    .metadata("permission", permission)
+                    .into()
             }
             Error::Payout(error) => error.into(),
             Error::Refund(error) => no_refund(&error, message),

@@ -34,7 +34,7 @@ use tracing::Span;
 use uuid::Uuid;
 
 use crate::advance::{Freeze, UNKNOWN_TERMS};
-use crate::domain::{Event, Initiated, Input, Movement, Price, Step, Transaction, step};
+use crate::domain::{Event, Initiated, Input, Movement, Price, Step, step};
 use crate::error::Error;
 use crate::fraud::screener::Screener;
 use crate::fraud::{Screening, Subject, Verdict};
@@ -341,11 +341,7 @@ impl<'a> Batch<'a> {
             .iter()
             .map(|(index, stored, _)| (pieces[*index].work.mover(), stored))
             .collect();
-        let exceeded = match limits::reserve_all(conn, &moved).await {
-            Ok(exceeded) => exceeded,
-            Err(LimitError::Unread(error)) => return Err(error),
-            Err(LimitError::Exceeded(_)) => return Err(sqlx::Error::RowNotFound),
-        };
+        let exceeded = limits::reserve_all(conn, &moved).await?;
         let mut over = HashSet::new();
         for (position, exceeded) in exceeded {
             let index = recorded[position].0;
@@ -459,12 +455,8 @@ impl Asked {
             price,
             initiator: self.initiator,
         };
-        let stored = Stored {
-            transaction: Transaction::initiate(self.transaction, initiated.clone(), at),
-            tenant: self.freeze.tenant.clone(),
-            description: self.description.clone(),
-            refunded_minor: 0,
-        };
-        (stored, Event::Initiated(initiated))
+        let tenant = self.freeze.tenant.clone();
+        let description = self.description.clone();
+        Stored::initiate(self.transaction, initiated, tenant, description, at)
     }
 }

@@ -160,7 +160,7 @@ pub(crate) async fn reserve_each(
     conn: &mut PgConnection,
     mover: Mover<'_>,
     stored: &[&Stored],
-) -> Result<Vec<(usize, Exceeded)>, LimitError> {
+) -> Result<Vec<(usize, Exceeded)>, sqlx::Error> {
     let moved: Vec<_> = stored.iter().map(|stored| (mover, *stored)).collect();
     reserve_all(conn, &moved).await
 }
@@ -169,10 +169,9 @@ pub(crate) async fn reserve_each(
 pub(crate) async fn reserve_all(
     conn: &mut PgConnection,
     moved: &[(Mover<'_>, &Stored)],
-) -> Result<Vec<(usize, Exceeded)>, LimitError> {
+) -> Result<Vec<(usize, Exceeded)>, sqlx::Error> {
     let (places, demands) = demands(moved);
-    let reserved = limits::reserve(conn, &demands).await;
-    let results = reserved.map_err(LimitError::Unread)?;
+    let results = limits::reserve(conn, &demands).await?;
     Ok(places
         .into_iter()
         .zip(results)
@@ -187,11 +186,10 @@ pub(crate) async fn reserve_together(
     conn: &mut PgConnection,
     mover: Mover<'_>,
     stored: &[&Stored],
-) -> Result<Option<(usize, Exceeded)>, LimitError> {
+) -> Result<Option<(usize, Exceeded)>, sqlx::Error> {
     let moved: Vec<_> = stored.iter().map(|stored| (mover, *stored)).collect();
     let (places, demands) = demands(&moved);
-    let reserved = limits::reserve_together(conn, &demands).await;
-    let reserved = reserved.map_err(LimitError::Unread)?;
+    let reserved = limits::reserve_together(conn, &demands).await?;
     Ok(reserved
         .inspect_err(|(_, exceeded)| watch::limit_refused(exceeded))
         .err()

@@ -6,6 +6,7 @@
 //! the provider is told whom to pay.
 
 mod error;
+pub(crate) mod event;
 mod vault;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use time::OffsetDateTime;
 use crate::contract::timestamp;
 use crate::domain::ProviderName;
 use crate::provider::Payee;
-use crate::store::payout_accounts;
+use crate::store::payout_accounts::{self, SealedAccount};
 
 pub(crate) use error::PayoutError;
 pub(crate) use vault::Vault;
@@ -98,28 +99,33 @@ impl PayoutAccounts {
         self.vault.as_deref().ok_or(PayoutError::KeyMissing)
     }
 
-    /// The account of an id, whosever it is.
+    /// What is kept of an account, opened.
+    pub(crate) fn open(&self, sealed: SealedAccount) -> Result<PayoutAccount, PayoutError> {
+        self.vault()?.open(sealed)
+    }
+
+    /// The account of an id, whosever it is, opened.
     pub(crate) async fn find(
         &self,
         conn: &mut PgConnection,
         id: PayoutAccountId,
     ) -> Result<Option<PayoutAccount>, PayoutError> {
         let found = payout_accounts::find(conn, id).await?;
-        found.map(|sealed| self.vault()?.open(sealed)).transpose()
+        found.map(|sealed| self.open(sealed)).transpose()
     }
+}
 
-    /// The account of an id to which a user may now be paid.
-    pub(crate) async fn payable(
-        &self,
-        conn: &mut PgConnection,
-        tenant: &TenantId,
-        user: UserId,
-        id: PayoutAccountId,
-    ) -> Result<PayoutAccount, PayoutError> {
-        self.find(conn, id)
-            .await?
-            .filter(|account| account.tenant == *tenant && account.user == user)
-            .filter(|account| account.archived_at.is_none())
-            .ok_or(PayoutError::NotFound)
-    }
+/// The account of an id to which a user may now be paid. It stays sealed: only who pays
+/// to it has to know it.
+pub(crate) async fn payable(
+    conn: &mut PgConnection,
+    tenant: &TenantId,
+    user: UserId,
+    id: PayoutAccountId,
+) -> Result<SealedAccount, PayoutError> {
+    payout_accounts::find(conn, id)
+        .await?
+        .filter(|account| account.tenant == *tenant && account.user == user)
+        .filter(|account| account.archived_at.is_none())
+        .ok_or(PayoutError::NotFound)
 }

@@ -28,6 +28,7 @@ mod review_list;
 mod review_resolution;
 mod review_service;
 pub(crate) mod schedule;
+mod wallet_look;
 mod watch_account;
 
 use bursar_aip::id::{QuoteId, WalletId};

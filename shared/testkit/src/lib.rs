@@ -3,7 +3,7 @@
 //!
 //! Nothing here stands in for a part of ours: the database is a real
 //! PostgreSQL (`BURSAR_TEST_POSTGRES_URL`), the services are whole, and only the
-//! issuer of tokens is the test's own. Where a test kills, it has a process
+//! issuer of tokens and a payment provider ([`xpress`]) are the test's own. Where a test kills, it has a process
 //! ([`TestProcess`]) or a server ([`TestPostgres`]) that nobody else uses.
 
 mod crash_points;
@@ -17,6 +17,7 @@ mod process;
 mod service;
 mod tokens;
 mod wait;
+pub mod xpress;
 
 pub use crash_points::crash_points;
 pub use database::TestDatabase;

@@ -8,7 +8,7 @@
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::{Mover, reserve_each, reserve_together};
+use super::{LimitError, Mover, reserve_each, reserve_together};
 use crate::bulk::error::Error;
 use crate::bulk::{Bulk, Item, ItemResult, Mode};
 use crate::domain::limit::Exceeded;
@@ -27,14 +27,20 @@ pub(crate) async fn reserve(
 ) -> Result<Vec<(usize, Exceeded)>, Error> {
     let stored: Vec<&Stored> = items.iter().map(|item| &item.stored).collect();
     match mode {
-        Mode::Independent => Ok(reserve_each(conn, mover, &stored).await?),
-        Mode::Atomic => match reserve_together(conn, mover, &stored).await? {
-            None => Ok(Vec::new()),
-            Some((position, exceeded)) => Err(Error::LimitExceeded {
-                position,
-                exceeded: Box::new(exceeded),
-            }),
-        },
+        Mode::Independent => {
+            let exceeded = reserve_each(conn, mover, &stored).await;
+            Ok(exceeded.map_err(LimitError::Unread)?)
+        }
+        Mode::Atomic => {
+            let exceeded = reserve_together(conn, mover, &stored).await;
+            match exceeded.map_err(LimitError::Unread)? {
+                None => Ok(Vec::new()),
+                Some((position, exceeded)) => Err(Error::LimitExceeded {
+                    position,
+                    exceeded: Box::new(exceeded),
+                }),
+            }
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! What operators move in customers' wallets, a file an RPC.
 
+use std::time::Instant;
+
+use bursar_aip::id::{UserId, WalletId};
 use bursar_contracts::transaction::v1::back_office_service_server::BackOfficeService;
 use bursar_contracts::transaction::v1::{
     CreateAdjustmentRequest, CreateAdjustmentResponse, CreateBonusGrantRequest,
@@ -7,8 +10,39 @@ use bursar_contracts::transaction::v1::{
 };
 use tonic::{Request, Response, Status};
 
+use super::wallet_look::look;
 use super::{create_adjustment, create_bonus_grant};
 use crate::advance::Engine;
+use crate::error::Error;
+use crate::ledger::Ledger;
+
+/// An operator's call about a wallet.
+pub(super) struct Office {
+    /// Who calls.
+    pub(super) operator: UserId,
+    /// The permission that allows it, for others' wallets.
+    pub(super) permission: &'static str,
+    /// Until when the look at the wallet may take.
+    pub(super) until: Instant,
+}
+
+impl Office {
+    /// Whose wallet it is; `None` for one that is nobody's or not there. Nobody moves
+    /// money by hand for oneself.
+    pub(super) async fn owner(
+        &self,
+        ledger: &Ledger,
+        wallet: WalletId,
+    ) -> Result<Option<UserId>, Error> {
+        let found = look(ledger, wallet, self.until).await?;
+        let owner = found.and_then(|wallet| wallet.owner);
+        if owner == Some(self.operator) {
+            let permission = self.permission;
+            return Err(Error::WalletOwn { permission });
+        }
+        Ok(owner)
+    }
+}
 
 /// The service's handlers.
 pub(crate) struct BackOffice {

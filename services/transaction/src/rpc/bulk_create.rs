@@ -26,7 +26,7 @@ use crate::bulk::error::Error;
 use crate::bulk::run::{BulkRun, kept};
 use crate::bulk::{Bulk, Counts, Item, ItemResult, Mode, answer};
 use crate::domain::limit::Exceeded;
-use crate::domain::{Event, Fee, Initiated, Movement, MovementKind, Price, Transaction};
+use crate::domain::{Event, Fee, Initiated, Movement, MovementKind, Price};
 use crate::fraud::Subject;
 use crate::limits::{self, Mover};
 use crate::pricing::{self, PricingError, Wanted};
@@ -354,18 +354,16 @@ impl Call {
                     initiator: self.initiator,
                 };
                 let id = TransactionId::generate();
+                let tenant = self.freeze.tenant.clone();
+                let (stored, event) =
+                    Stored::initiate(id, initiated, tenant, order.description, at);
                 let item = Item {
                     position,
                     key: order.key,
-                    stored: Stored {
-                        transaction: Transaction::initiate(id, initiated.clone(), at),
-                        tenant: self.freeze.tenant.clone(),
-                        description: order.description,
-                        refunded_minor: 0,
-                    },
+                    stored,
                     refusal: None,
                 };
-                (item, Event::Initiated(initiated))
+                (item, event)
             })
             .unzip()
     }

@@ -1,11 +1,10 @@
 //! `CreateAdjustment`: an operator gives a wallet money or takes some from it.
 //!
-//! Of the wallet only the owner is looked up, who never changes and has to be told of
-//! what is taken from him. What the wallet can give or take, the ledger decides.
+//! Of the wallet only the owner is looked up, who never changes: somebody else than the
+//! operator, who has to be told of what is taken from him. What the wallet can give or
+//! take, the ledger decides.
 
-use std::time::Instant;
-
-use bursar_aip::id::{TenantId, TransactionId, UserId, WalletId};
+use bursar_aip::id::{TenantId, TransactionId, WalletId};
 use bursar_contracts::transaction::v1::{
     AdjustmentDirection as Direction, CreateAdjustmentRequest, CreateAdjustmentResponse,
 };
@@ -13,7 +12,9 @@ use bursar_money::PositiveMoney;
 use bursar_server::{Context, detached};
 use tonic::{Request, Response, Status};
 
+use super::back_office::Office;
 use super::creation::{Creation, Intent};
+use super::wallet_look::half_way_to;
 use super::{amount, wallet_id};
 use crate::advance::Engine;
 use crate::contract;
@@ -43,10 +44,12 @@ pub(super) async fn handle(
     let asked = Asked::of(message)?;
     let engine = engine.clone();
     let tenant = context.caller.tenant.clone();
-    // Half of the time is left for what comes after.
-    let half = context.deadline.saturating_duration_since(Instant::now()) / 2;
-    let until = Instant::now() + half;
-    detached(creation.run_found(async move { asked.intent(&engine, &tenant, until).await })).await
+    let office = Office {
+        operator: context.user_id()?,
+        permission: "adjustment:create:any",
+        until: half_way_to(context.deadline),
+    };
+    detached(creation.run_found(async move { asked.intent(&engine, &tenant, &office).await })).await
 }
 
 impl Asked {
@@ -73,17 +76,21 @@ impl Asked {
         self,
         engine: &Engine,
         tenant: &TenantId,
-        until: Instant,
+        office: &Office,
     ) -> Result<Intent, Error> {
+        let owner = office.owner(&engine.ledger, self.wallet).await?;
         if let Some(corrected) = self.corrects {
             self.check_corrected(engine, tenant, corrected).await?;
         }
         let direction = match self.direction {
             Direction::Credit => AdjustmentDirection::Credit,
-            Direction::Debit => {
-                let owner = owner(engine, self.wallet, until).await?;
-                AdjustmentDirection::Debit { owner }
-            }
+            Direction::Debit => AdjustmentDirection::Debit {
+                // The platform's own wallets are nobody's.
+                owner: owner.ok_or(Error::Refused(Refusal {
+                    reason: RefusalReason::WalletNotFound,
+                    side: Side::Payer,
+                }))?,
+            },
             Direction::Unspecified => return Err(Error::FieldInvalid { field: "direction" }),
         };
         Ok(Intent {
@@ -118,19 +125,4 @@ impl Asked {
             Err(Error::CorrectionUnrelated)
         }
     }
-}
-
-/// Whose wallet it is. The platform's own are nobody's.
-async fn owner(engine: &Engine, wallet: WalletId, until: Instant) -> Result<UserId, Error> {
-    let found = engine.ledger.wallet(wallet, until).await;
-    let found = found.map_err(|status| {
-        tracing::warn!(code = ?status.code(), "the ledger does not say whose the wallet is");
-        Error::LedgerUnavailable { transaction: None }
-    })?;
-    found
-        .and_then(|wallet| wallet.owner)
-        .ok_or(Error::Refused(Refusal {
-            reason: RefusalReason::WalletNotFound,
-            side: Side::Payer,
-        }))
 }

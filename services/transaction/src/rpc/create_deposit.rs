@@ -4,11 +4,15 @@
 //! to take money for a wallet that cannot have it. A caller who names no provider
 //! gets the best one, which is chosen only for a call that is not a repetition.
 
+use std::time::Instant;
+
+use bursar_aip::id::UserId;
 use bursar_contracts::transaction::v1::{CreateDepositRequest, CreateDepositResponse};
 use bursar_server::{Context, detached};
 use tonic::{Request, Response, Status};
 
 use super::creation::{Creation, Intent};
+use super::wallet_look::{Part, half_way_to};
 use super::{amount, provider, quote_id, wallet_id};
 use crate::advance::Engine;
 use crate::domain::{Movement, Side};
@@ -24,11 +28,16 @@ pub(super) async fn handle(
     let method = payment_method(&message.payment_method)?;
     let creation = Creation::new(engine, &context, &message)?.charging(method);
     let engine = engine.clone();
-    let intent = move || intent(&engine, message);
-    detached(creation.run_after_check(intent, Side::Payee)).await
+    let (user, until) = (context.user_id()?, half_way_to(context.deadline));
+    detached(creation.run_found(async move { intent(&engine, user, until, message).await })).await
 }
 
-fn intent(engine: &Engine, message: CreateDepositRequest) -> Result<Intent, Error> {
+async fn intent(
+    engine: &Engine,
+    user: UserId,
+    until: Instant,
+    message: CreateDepositRequest,
+) -> Result<Intent, Error> {
     let to = wallet_id(&message.wallet_id, "wallet_id")?;
     let amount = amount(message.amount.as_ref())?;
     let wanted = Wanted {
@@ -38,11 +47,19 @@ fn intent(engine: &Engine, message: CreateDepositRequest) -> Result<Intent, Erro
         has_payout_account: false,
     };
     let provider = provider(engine, &message.provider, &wanted)?;
+    let quote = quote_id(&message.quote_id)?;
+    let part = Part {
+        wallet: to,
+        side: Side::Payee,
+        owner: Some(user),
+        currency: amount.currency(),
+    };
+    part.check(&engine.ledger, until).await?;
     Ok(Intent {
         movement: Movement::Deposit { to, provider },
         amount,
         description: message.description,
-        quote: quote_id(&message.quote_id)?,
+        quote,
     })
 }
 

@@ -13,12 +13,13 @@ use bursar_contracts::transaction::v1::{CreateWithdrawalRequest, CreateWithdrawa
 use bursar_server::{Context, detached};
 use tonic::{Request, Response, Status};
 
-use super::creation::{Creation, Intent, unfit};
+use super::creation::{Creation, Intent};
+use super::wallet_look::{Part, half_way_to};
 use super::{amount, provider, quote_id, wallet_id};
 use crate::advance::Engine;
-use crate::domain::{Movement, ProviderName, Refusal, Side};
+use crate::domain::{Movement, ProviderName, Side};
 use crate::error::Error;
-use crate::payout::PayoutError;
+use crate::payout::{PayoutError, payable};
 use crate::provider::{Direction, Wanted};
 
 /// Who asks, and until when the look at what it is about may take.
@@ -36,12 +37,10 @@ pub(super) async fn handle(
     let message = request.into_inner();
     let creation = Creation::new(engine, &context, &message)?;
     let engine = engine.clone();
-    // Half of the time is left for what comes after.
-    let half = context.deadline.saturating_duration_since(Instant::now()) / 2;
     let asker = Asker {
         tenant: context.caller.tenant.clone(),
         user: context.user_id()?,
-        until: Instant::now() + half,
+        until: half_way_to(context.deadline),
     };
     detached(creation.run_found(async move { intent(&engine, &asker, message).await })).await
 }
@@ -64,11 +63,13 @@ async fn intent(
         Some(id) => paying(engine, asker, id, &message.provider, &wanted).await?,
         None => provider(engine, &message.provider, &wanted)?,
     };
-    let currency = amount.currency();
-    if let Some(reason) = unfit(engine, from, Some(asker.user), currency, asker.until).await? {
-        let side = Side::Payer;
-        return Err(Error::Refused(Refusal { reason, side }));
-    }
+    let part = Part {
+        wallet: from,
+        side: Side::Payer,
+        owner: Some(asker.user),
+        currency: amount.currency(),
+    };
+    part.check(&engine.ledger, asker.until).await?;
     Ok(Intent {
         movement: Movement::Withdrawal {
             from,
@@ -102,10 +103,7 @@ async fn paying(
     wanted: &Wanted,
 ) -> Result<ProviderName, Error> {
     let mut conn = engine.pool.acquire().await?;
-    let account = engine
-        .payout_accounts
-        .payable(&mut conn, &asker.tenant, asker.user, id)
-        .await?;
+    let account = payable(&mut conn, &asker.tenant, asker.user, id).await?;
     drop(conn);
     let field = "payout_account_id";
     if !named.is_empty() && named != account.provider.as_str() {
@@ -114,7 +112,7 @@ async fn paying(
         let why = "the payout account is at another payment provider";
         return Err(PayoutError::Mismatch { field, why }.into());
     }
-    if account.payee.account.currency != wanted.amount.currency() {
+    if account.currency != wanted.amount.currency() {
         let why = "the payout account has another currency";
         return Err(PayoutError::Mismatch { field, why }.into());
     }

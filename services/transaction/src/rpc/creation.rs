@@ -14,9 +14,9 @@ mod claim;
 
 use std::time::{Duration, Instant};
 
-use bursar_aip::id::{QuoteId, TenantId, TransactionId, UserId, WalletId};
+use bursar_aip::id::{QuoteId, TenantId, TransactionId, UserId};
 use bursar_aip::idempotency::{self, Answer, Claim, Key};
-use bursar_money::{Currency, PositiveMoney};
+use bursar_money::PositiveMoney;
 use bursar_server::{Context, crash_point, database, now};
 use prost::Message;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use super::refund::RefundWish;
 use crate::advance::{AnswerForm, Ended, Engine, Freeze, Run, answer_of};
-use crate::domain::{Movement, Refusal, RefusalReason, Side, Step};
+use crate::domain::{Movement, Refusal, Step};
 use crate::error::Error;
 use crate::provider::PaymentMethod;
 use crate::store::checks;
@@ -159,39 +159,23 @@ impl Creation {
     }
 
     async fn run_wish<T: AnswerForm>(self, wish: Wish) -> Result<Response<T>, Status> {
-        match self.claim(wish).await? {
+        // Each part in a box of its own, or the future of every call would have room for
+        // all of them.
+        match Box::pin(self.claim(wish)).await? {
             Claimed::Run(start) => {
                 let (run, first) = *start;
-                let ended = self.engine.advance(run, first).await;
-                self.answer(ended).await
+                let ended = Box::pin(self.engine.advance(run, first)).await;
+                Box::pin(self.answer(ended)).await
             }
-            Claimed::Before(claim) => self.before(claim).await,
+            Claimed::Before(claim) => Box::pin(self.before(claim)).await,
             Claimed::Stopped(stored) => Ok(Response::new(answer_of(&stored)?)),
             Claimed::Refused(status) => Err(status),
         }
     }
 
-    /// Does the same once the ledger says that the wallet can take part. A key
-    /// that came before is answered without looking at the wallet again, and
-    /// without the intent: what is right for one may change from call to call.
-    pub(super) async fn run_after_check<T: AnswerForm>(
-        self,
-        intent: impl FnOnce() -> Result<Intent, Error> + Send,
-        side: Side,
-    ) -> Result<Response<T>, Status> {
-        match self.peek().await? {
-            Claim::Claimed => {}
-            before => return self.before(before).await,
-        }
-        let intent = intent()?;
-        match self.check_wallet(&intent, side).await? {
-            None => self.run(intent).await,
-            Some(refusal) => self.refuse(refusal).await,
-        }
-    }
-
-    /// Does the same with an intent that has to be found out first. A key that came
-    /// before is answered without that.
+    /// Does the same with an intent that has to be found out first, such as by a look at
+    /// a wallet. A key that came before is answered without that: what is found may change
+    /// from call to call.
     pub(super) async fn run_found<T: AnswerForm>(
         self,
         intent: impl Future<Output = Result<Intent, Error>> + Send,
@@ -217,30 +201,7 @@ impl Creation {
         Ok(claim)
     }
 
-    /// Why the caller's wallet cannot take part. A frozen wallet may receive;
-    /// whether it may pay is the hold's to say.
-    async fn check_wallet(&self, intent: &Intent, side: Side) -> Result<Option<Refusal>, Error> {
-        let wallet = match side {
-            Side::Payer => intent.movement.from_wallet(),
-            Side::Payee => intent.movement.to_wallet(),
-        };
-        let Some(wallet) = wallet else {
-            return Ok(None);
-        };
-        // Half of the time is left for what comes after.
-        let half = self.deadline.saturating_duration_since(Instant::now()) / 2;
-        let reason = unfit(
-            &self.engine,
-            wallet,
-            Some(self.initiator),
-            intent.amount.currency(),
-            Instant::now() + half,
-        )
-        .await?;
-        Ok(reason.map(|reason| Refusal { reason, side }))
-    }
-
-    /// Answers a refusal of the check, and keeps the answer for the key.
+    /// Answers what was refused before it was recorded, and keeps the answer for the key.
     async fn refuse<T: AnswerForm>(self, refusal: Refusal) -> Result<Response<T>, Status> {
         let status = Status::from(Error::Refused(refusal));
         let answer = Answer::error(&status);
@@ -373,33 +334,4 @@ impl Creation {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// Why a wallet could not take part now, by what the ledger says: it is nobody's, or not
-/// the owner's that it must have, has another currency or is closed.
-pub(super) async fn unfit(
-    engine: &Engine,
-    wallet: WalletId,
-    owner: Option<UserId>,
-    currency: Currency,
-    deadline: Instant,
-) -> Result<Option<RefusalReason>, Error> {
-    crash_point!("creation.before_wallet_look");
-    let found = engine.ledger.wallet(wallet, deadline).await;
-    crash_point!("creation.after_wallet_look");
-    let found = found.map_err(|status| {
-        tracing::warn!(code = ?status.code(), "the ledger does not say what the wallet is");
-        Error::LedgerUnavailable { transaction: None }
-    })?;
-    Ok(match found {
-        Some(wallet) if owner.is_some() && wallet.owner != owner => {
-            Some(RefusalReason::WalletNotFound)
-        }
-        Some(wallet) if wallet.currency_code != currency.code() => {
-            Some(RefusalReason::CurrencyMismatch)
-        }
-        Some(wallet) if wallet.is_closed => Some(RefusalReason::WalletClosed),
-        Some(_) => None,
-        None => Some(RefusalReason::WalletNotFound),
-    })
 }

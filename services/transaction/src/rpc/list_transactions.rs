@@ -1,7 +1,5 @@
 //! `ListTransactions`.
 
-use std::time::{Duration, Instant};
-
 use bursar_aip::id::{TransactionId, UserId, WalletId};
 use bursar_aip::page;
 use bursar_auth::Reach;
@@ -11,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tonic::{Request, Response, Status};
 
 use super::wallet_id;
+use super::wallet_look::{look, shortly_before};
 use crate::advance::Engine;
 use crate::contract;
 use crate::error::Error;
@@ -18,8 +17,6 @@ use crate::store::lists;
 
 /// The name of the list in page tokens.
 const LIST: &str = "transactions";
-/// Left of the time for reading the list once the wallet is known.
-const READ_MARGIN: Duration = Duration::from_millis(500);
 
 /// Where a page ends.
 #[derive(Debug, Serialize, Deserialize)]
@@ -88,15 +85,7 @@ async fn owner_of(
     wallet: WalletId,
     reach: Reach,
 ) -> Result<UserId, Error> {
-    let deadline = context
-        .deadline
-        .checked_sub(READ_MARGIN)
-        .unwrap_or_else(Instant::now);
-    let looked = engine.ledger.wallet(wallet, deadline).await;
-    let found = looked.map_err(|status| {
-        tracing::warn!(code = ?status.code(), "the ledger does not say whose the wallet is");
-        Error::LedgerUnavailable { transaction: None }
-    })?;
+    let found = look(&engine.ledger, wallet, shortly_before(context.deadline)).await?;
     found
         .and_then(|wallet| wallet.owner)
         .filter(|owner| match reach {

@@ -3,6 +3,7 @@
 mod create;
 mod reads;
 
+use bursar_aip::id::PayoutAccountId;
 use bursar_contracts::transaction::v1::payout_account_service_server::PayoutAccountService;
 use bursar_contracts::transaction::v1::{
     CreatePayoutAccountRequest, CreatePayoutAccountResponse, DeletePayoutAccountRequest,
@@ -10,11 +11,12 @@ use bursar_contracts::transaction::v1::{
     ListPayoutAccountsRequest, ListPayoutAccountsResponse,
 };
 use bursar_server::{Context, database, detached, now};
+use sqlx::PgConnection;
 use tonic::{Request, Response, Status};
 
 use crate::advance::Engine;
-use crate::payout::PayoutError;
-use crate::store::payout_accounts;
+use crate::payout::{PayoutError, event};
+use crate::store::payout_accounts::{self, SealedAccount};
 
 /// The service's handlers.
 pub(crate) struct PayoutAccountRpc {
@@ -61,10 +63,8 @@ impl PayoutAccountService for PayoutAccountRpc {
             let mut database = database::begin(&engine.pool)
                 .await
                 .map_err(PayoutError::from)?;
-            let mut account = reads::visible(&engine, &mut database, &context, id).await?;
-            account.archived_at = payout_accounts::archive(&mut database, id, now())
-                .await
-                .map_err(PayoutError::from)?;
+            let sealed = archived(&mut database, &context, id).await?;
+            let account = engine.payout_accounts.open(sealed)?;
             database.commit().await.map_err(PayoutError::from)?;
             Ok(Response::new(DeletePayoutAccountResponse {
                 payout_account: Some(account.message()),
@@ -72,4 +72,28 @@ impl PayoutAccountService for PayoutAccountRpc {
         })
         .await
     }
+}
+
+/// Archives an account of the caller's, and tells of it; one that is archived stays as it
+/// is.
+async fn archived(
+    conn: &mut PgConnection,
+    context: &Context,
+    id: PayoutAccountId,
+) -> Result<SealedAccount, Status> {
+    let mut account = reads::visible(conn, context, id).await?;
+    let at = now();
+    let is_changed = payout_accounts::archive(conn, id, at)
+        .await
+        .map_err(PayoutError::from)?;
+    if !is_changed {
+        // Perhaps by another call since it was read.
+        return reads::visible(conn, context, id).await;
+    }
+    let told = event::archived(&account, at, context.caller.actor());
+    bursar_events::append(conn, &[told])
+        .await
+        .map_err(PayoutError::from)?;
+    account.archived_at = Some(at);
+    Ok(account)
 }

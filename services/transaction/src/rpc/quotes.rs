@@ -1,6 +1,6 @@
 //! The service for quotes.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bursar_aip::id::{QuoteId, TenantId, UserId, WalletId};
 use bursar_auth::Reach;
@@ -9,12 +9,13 @@ use bursar_contracts::transaction::v1::{
     CreateQuoteRequest, CreateQuoteResponse, GetQuoteRequest, GetQuoteResponse,
 };
 use bursar_money::{Currency, PositiveMoney};
-use bursar_server::{Context, crash_point, detached, now};
+use bursar_server::{Context, detached, now};
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
 
 use super::once::{Begun, Once};
+use super::wallet_look::{look, shortly_before};
 use super::{amount, wallet_id};
 use crate::config::QuoteSettings;
 use crate::contract;
@@ -26,9 +27,6 @@ use crate::ledger::{Ledger, WalletSummary};
 use crate::pricing::{self, PricingError, Wanted};
 use crate::store::quotes::{self, StoredQuote};
 use crate::store::rates;
-
-/// Left of a call's time for the database, after the ledger was asked.
-const MARGIN: Duration = Duration::from_millis(500);
 
 /// The service's handlers.
 pub(crate) struct Quotes {
@@ -288,15 +286,7 @@ impl Call {
         side: Side,
         owner: Option<UserId>,
     ) -> Result<WalletSummary, Error> {
-        let deadline = self.deadline.checked_sub(MARGIN).unwrap_or(self.deadline);
-        crash_point!("quote.before_wallet_look");
-        let looked = self.ledger.wallet(id, deadline).await;
-        crash_point!("quote.after_wallet_look");
-        let found = looked.map_err(|status| {
-            tracing::warn!(code = ?status.code(), "the ledger does not say what a wallet is");
-            Error::LedgerUnavailable { transaction: None }
-        })?;
-        match found {
+        match look(&self.ledger, id, shortly_before(self.deadline)).await? {
             // The platform's own wallets are nobody's to name.
             Some(wallet) if wallet.owner.is_none() => {
                 Err(refused(RefusalReason::WalletNotFound, side))

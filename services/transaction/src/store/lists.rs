@@ -11,7 +11,8 @@ use bursar_aip::id::{TenantId, TransactionId, UserId, WalletId};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::transactions::{Row, Stored};
+use super::transactions::Stored;
+use super::transactions::row::select_rows;
 
 /// What a list is limited to.
 #[derive(Clone, Copy, Debug)]
@@ -34,22 +35,8 @@ pub(crate) async fn of_user(
 ) -> Result<Vec<Stored>, sqlx::Error> {
     // Each part reads its own index and stops at the limit. A beneficiary is
     // set by `transaction.completed` only.
-    sqlx::query_as!(
-        Row,
-        r#"SELECT transaction_id AS "transaction_id!", tenant_id AS "tenant_id!", kind AS "kind!",
-             state AS "state!", currency_code AS "currency_code!", amount_minor AS "amount_minor!",
-             from_wallet_id, to_wallet_id, provider, payout_account_id, initiator_user_id AS "initiator_user_id!",
-             description AS "description!", hold_id, provider_requests AS "provider_requests!",
-             provider_requested_at, provider_reference, decline_code, unknown_since,
-             failure_reason, failure_message, review_cause, beneficiary_user_id, posted_at,
-             created_at AS "created_at!", updated_at AS "updated_at!", version AS "version!",
-             original_transaction_id, payer_user_id, covers_shortfall AS "covers_shortfall!",
-             share_number AS "share_number!", share_wallet_minor,
-             refunded_minor AS "refunded_minor!", stopped_in, approved_at, resolution, fee_minor, fee_payer,
-             fee_rule_id, converted_currency_code, converted_minor, fx_rate,
-             fx_spread_basis_points, fx_source, fx_observed_at, fx_rate_id,
-             adjustment_reason, corrected_transaction_id, campaign_id
-         FROM (
+    select_rows!(
+        "FROM (
              (
                  SELECT *
                  FROM transactions
@@ -87,7 +74,7 @@ pub(crate) async fn of_user(
              )
          ) AS seen
          ORDER BY transaction_id DESC
-         LIMIT $5"#,
+         LIMIT $5",
         user.uuid(),
         tenant.as_str(),
         wallet.map(WalletId::uuid),
@@ -122,19 +109,8 @@ pub(crate) async fn in_review(
     page: ReviewPage,
 ) -> Result<Vec<Stored>, sqlx::Error> {
     let (after, after_id) = page.after.unzip();
-    sqlx::query_as!(
-        Row,
-        "SELECT transaction_id, tenant_id, kind, state, currency_code, amount_minor,
-             from_wallet_id, to_wallet_id, provider, payout_account_id, initiator_user_id, description, hold_id,
-             provider_requests, provider_requested_at, provider_reference, decline_code,
-             unknown_since, failure_reason, failure_message, review_cause, beneficiary_user_id,
-             posted_at, created_at, updated_at, version, original_transaction_id, payer_user_id,
-             covers_shortfall, share_number, share_wallet_minor, refunded_minor, stopped_in, approved_at,
-             resolution, fee_minor, fee_payer, fee_rule_id, converted_currency_code,
-             converted_minor, fx_rate, fx_spread_basis_points, fx_source, fx_observed_at,
-             fx_rate_id,
-             adjustment_reason, corrected_transaction_id, campaign_id
-         FROM transactions
+    select_rows!(
+        "FROM transactions
          WHERE tenant_id = $1
            AND state IN ('MANUAL_REVIEW', 'UNKNOWN')
            AND (state = 'MANUAL_REVIEW' OR unknown_since <= clock_timestamp() - $2::interval)
@@ -162,19 +138,8 @@ pub(crate) async fn of_all(
     tenant: &TenantId,
     page: Page,
 ) -> Result<Vec<Stored>, sqlx::Error> {
-    sqlx::query_as!(
-        Row,
-        "SELECT transaction_id, tenant_id, kind, state, currency_code, amount_minor,
-             from_wallet_id, to_wallet_id, provider, payout_account_id, initiator_user_id, description, hold_id,
-             provider_requests, provider_requested_at, provider_reference, decline_code,
-             unknown_since, failure_reason, failure_message, review_cause, beneficiary_user_id,
-             posted_at, created_at, updated_at, version, original_transaction_id, payer_user_id,
-             covers_shortfall, share_number, share_wallet_minor, refunded_minor, stopped_in, approved_at,
-             resolution, fee_minor, fee_payer, fee_rule_id, converted_currency_code,
-             converted_minor, fx_rate, fx_spread_basis_points, fx_source, fx_observed_at,
-             fx_rate_id,
-             adjustment_reason, corrected_transaction_id, campaign_id
-         FROM transactions
+    select_rows!(
+        "FROM transactions
          WHERE tenant_id = $1
            AND ($2::uuid IS NULL OR transaction_id < $2)
          ORDER BY transaction_id DESC

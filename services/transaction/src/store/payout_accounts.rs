@@ -168,21 +168,22 @@ pub(crate) async fn list(
     .collect()
 }
 
-/// Archives an account, unless it is archived; when it was.
+/// Archives an account; false when it is archived already. Whoever comes second waits
+/// for the first, and is told so.
 #[tracing::instrument(name = "store.payout_accounts.archive", skip_all)]
 pub(crate) async fn archive(
     conn: &mut PgConnection,
     id: PayoutAccountId,
     at: OffsetDateTime,
-) -> Result<Option<OffsetDateTime>, sqlx::Error> {
-    sqlx::query_scalar!(
+) -> Result<bool, sqlx::Error> {
+    let archived = sqlx::query!(
         "UPDATE payout_accounts
-         SET archived_at = coalesce(archived_at, $2)
-         WHERE payout_account_id = $1
-         RETURNING archived_at",
+         SET archived_at = $2
+         WHERE payout_account_id = $1 AND archived_at IS NULL",
         id.uuid(),
         at,
     )
-    .fetch_one(conn)
-    .await
+    .execute(conn)
+    .await?;
+    Ok(archived.rows_affected() == 1)
 }

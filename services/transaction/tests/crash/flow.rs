@@ -67,6 +67,8 @@ pub(crate) enum Flow {
     FraudRule,
     FraudRuleEnd,
     LimitRule,
+    /// Limits of one wallet.
+    WalletLimitRule,
     LimitRuleEnd,
     FeeRule,
     FeeRuleEnd,
@@ -161,6 +163,7 @@ impl Flow {
             | Self::FraudRule
             | Self::FraudRuleEnd
             | Self::LimitRule
+            | Self::WalletLimitRule
             | Self::LimitRuleEnd
             | Self::FeeRule
             | Self::FeeRuleEnd
@@ -228,6 +231,7 @@ impl Flow {
             | Self::RefusedRefund
             | Self::FraudRule
             | Self::LimitRule
+            | Self::WalletLimitRule
             | Self::FeeRule
             | Self::Rate
             | Self::Quote

@@ -72,8 +72,16 @@ pub(crate) const MOVEMENTS: [Passage; 17] = [
         &WITH_PROVIDER,
     ),
     asking(
-        &["creation.before_wallet_look", "creation.after_wallet_look"],
-        &[Flow::Deposit, Flow::Planned],
+        &["rpc.before_wallet_look", "rpc.after_wallet_look"],
+        &[
+            Flow::Deposit,
+            Flow::Withdrawal,
+            Flow::Adjustment,
+            Flow::BonusGrant,
+            Flow::Planned,
+            Flow::Quote,
+            Flow::WalletLimitRule,
+        ],
     ),
     asking(
         &[
@@ -228,7 +236,7 @@ pub(crate) const MANY: [Passage; 10] = [
 ];
 
 /// Where people and operators pass.
-pub(crate) const PEOPLE: [Passage; 11] = [
+pub(crate) const PEOPLE: [Passage; 10] = [
     asking(
         &["explain.before_entries", "explain.after_entries"],
         &[Flow::Explanation],
@@ -240,10 +248,6 @@ pub(crate) const PEOPLE: [Passage; 11] = [
     asking(
         &["once.before_commit", "once.after_commit"],
         &[Flow::Quote, Flow::FeeRule, Flow::Rate],
-    ),
-    asking(
-        &["quote.before_wallet_look", "quote.after_wallet_look"],
-        &[Flow::Quote],
     ),
     asking(
         &["fees.before_archive_commit", "fees.after_archive_commit"],

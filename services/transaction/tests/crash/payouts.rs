@@ -2,9 +2,7 @@
 //! what is certain after a kill is less than elsewhere: a payout is never sent twice, and
 //! one that may have been sent is never taken for one that was not.
 
-#[expect(dead_code, reason = "the tests that kill nothing arrange more")]
-#[path = "../mesh/payouts/xpress.rs"]
-mod xpress;
+use std::time::Instant;
 
 use bursar_aip::id::TransactionId;
 use bursar_contracts::transaction::v1::payout_account_service_client::PayoutAccountServiceClient;
@@ -16,14 +14,14 @@ use bursar_contracts::transaction::v1::{
 use bursar_contracts::r#type::v1::Money;
 use bursar_contracts::wallet::v1::CreateWalletRequest;
 use bursar_contracts::wallet::v1::wallet_service_client::WalletServiceClient;
+use bursar_testkit::xpress::{BANK, EMAIL, PASSWORD, Xpress};
 use bursar_testkit::{TestProcess, with_token};
 use serde_json::json;
 use tonic::{Request, Status};
 
 use crate::house::House;
-use crate::killed::LOOK_AGAIN;
+use crate::killed::{A_MINUTE_AND_MORE, LOOK_AGAIN};
 use crate::traffic::keyed;
-use xpress::{BANK, EMAIL, PASSWORD, Xpress};
 
 /// The key that accounts are sealed with: one byte repeated, in base64.
 const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
@@ -40,10 +38,15 @@ struct Bank {
 
 impl Bank {
     async fn open() -> Self {
+        Self::open_with(60_000).await
+    }
+
+    /// The same where a transfer may be made for so long after it was sent.
+    async fn open_with(lookup_window_ms: u64) -> Self {
         let (xpress, url) = Xpress::start().await;
         let providers = json!([{
             "name": "providus", "kind": "providus", "url": url, "email": EMAIL,
-            "deadline_ms": 2000, "lookup_window_ms": 60_000,
+            "deadline_ms": 2000, "lookup_window_ms": lookup_window_ms,
         }]);
         Self {
             house: House::open().await,
@@ -54,12 +57,23 @@ impl Bank {
 
     /// Starts the service, which dies at a point if one is named.
     async fn start(&self, point: Option<&str>) -> TestProcess {
+        let plan = point.map(|point| ("BURSAR_CRASH_POINT", point));
+        self.start_with(plan.as_slice()).await
+    }
+
+    /// Starts another process beside the first.
+    async fn start_another(&self) -> TestProcess {
+        self.start_with(&[("BURSAR_HTTP_ADDRESS", "127.0.0.1:0")])
+            .await
+    }
+
+    async fn start_with(&self, more: &[(&str, &str)]) -> TestProcess {
         let mut variables = vec![
             ("BURSAR_PROVIDERS", self.providers.as_str()),
             ("BURSAR_PROVIDER_PROVIDUS_PASSWORD", PASSWORD),
             ("BURSAR_KEY_ENCRYPTION_KEY", KEY),
         ];
-        variables.extend(point.map(|point| ("BURSAR_CRASH_POINT", point)));
+        variables.extend_from_slice(more);
         self.house.start(&variables).await
     }
 
@@ -112,6 +126,58 @@ impl Bank {
         wallet_id
     }
 
+    /// A payout to an account, with money for it; none of it is asked for.
+    async fn wanted(&self) -> CreateWithdrawalRequest {
+        let calm = self.start(None).await;
+        let wallet_id = self.funded(&calm).await;
+        let account = self.register(&calm, "account").await.expect("known");
+        calm.stop().await;
+        CreateWithdrawalRequest {
+            wallet_id,
+            amount: Some(naira(40_050)),
+            payout_account_id: account.payout_account_id,
+            ..CreateWithdrawalRequest::default()
+        }
+    }
+
+    /// Waits until the one payout is UNKNOWN.
+    async fn is_unknown(&self) -> TransactionId {
+        let give_up = Instant::now() + A_MINUTE_AND_MORE;
+        loop {
+            let (id, state) = self.payout().await;
+            if state == "UNKNOWN" {
+                return id;
+            }
+            assert!(Instant::now() < give_up, "{id} is {state}");
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Lets the leases lapse, and waits until recovery has looked at the one payout once
+    /// more and has given it back.
+    async fn is_looked_at_again(&self) {
+        let pool = &self.house.database.pool;
+        let before: i32 = sqlx::query_scalar("SELECT attempts FROM transaction_checks")
+            .fetch_one(pool)
+            .await
+            .expect("it is checked");
+        self.house.let_leases_lapse().await;
+        let sql = "SELECT attempts > $1 AND lease_until <= now() FROM transaction_checks";
+        let give_up = Instant::now() + A_MINUTE_AND_MORE;
+        loop {
+            let looked: bool = sqlx::query_scalar(sql)
+                .bind(before)
+                .fetch_one(pool)
+                .await
+                .expect("it is checked still");
+            if looked {
+                return;
+            }
+            assert!(Instant::now() < give_up, "recovery does not look");
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
     /// The one payout that is recorded, and its state.
     async fn payout(&self) -> (TransactionId, String) {
         let (id, state): (uuid::Uuid, String) = sqlx::query_as(
@@ -157,21 +223,12 @@ async fn an_account_is_registered_once() {
 }
 
 /// Killed before or after the provider is asked, a payout is UNKNOWN, sent at most once,
-/// and not sent by whoever takes it up, nor by the same key.
+/// and not sent by whoever takes it up, by the same key, or by a further process.
 #[tokio::test]
 async fn a_payout_is_sent_at_most_once() {
     for (point, sent) in [("advance.before_ask", 0), ("advance.after_ask", 1)] {
         let bank = Bank::open().await;
-        let calm = bank.start(None).await;
-        let wallet_id = bank.funded(&calm).await;
-        let account = bank.register(&calm, "account").await.expect("known");
-        calm.stop().await;
-        let message = CreateWithdrawalRequest {
-            wallet_id,
-            amount: Some(naira(40_050)),
-            payout_account_id: account.payout_account_id,
-            ..CreateWithdrawalRequest::default()
-        };
+        let message = bank.wanted().await;
         let process = bank.start(Some(point)).await;
         let unanswered = TransactionServiceClient::new(process.channel())
             .create_withdrawal(bank.request(message.clone(), "k"))
@@ -181,24 +238,54 @@ async fn a_payout_is_sent_at_most_once() {
         process.killed().await;
         bank.house.let_leases_lapse().await;
         let process = bank.start(None).await;
-        let give_up = std::time::Instant::now() + crate::killed::A_MINUTE_AND_MORE;
-        while bank.payout().await.1 != "UNKNOWN" {
-            assert!(
-                std::time::Instant::now() < give_up,
-                "{:?}",
-                bank.payout().await
-            );
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        let (id, _) = bank.payout().await;
+        let id = bank.is_unknown().await;
         // Whether or not it is being worked on: nothing is sent.
         let _ = TransactionServiceClient::new(process.channel())
             .create_withdrawal(bank.request(message, "k"))
             .await;
         assert_eq!(bank.payout().await, (id, "UNKNOWN".to_owned()));
-        assert_eq!(bank.xpress.paid(&id.to_string()), sent, "{point}");
-        assert_eq!(bank.xpress.books().asked.len(), sent, "{point}");
         hides_accounts(&process);
         process.stop().await;
+        let further = bank.start(None).await;
+        bank.is_looked_at_again().await;
+        assert_eq!(bank.payout().await, (id, "UNKNOWN".to_owned()));
+        assert_eq!(bank.xpress.paid(&id.to_string()), sent, "{point}");
+        assert_eq!(bank.xpress.books().asked.len(), sent, "{point}");
+        further.stop().await;
     }
+}
+
+/// A process stands still before it sends a payout. Another takes that for UNKNOWN
+/// meanwhile; the first goes on when the time for it is over, and sends nothing.
+#[tokio::test]
+async fn nothing_is_sent_after_its_time() {
+    let bank = Bank::open_with(2_000).await;
+    let message = bank.wanted().await;
+    let frozen = bank.start(Some("advance.before_ask:1:stop")).await;
+    let mut client = TransactionServiceClient::new(frozen.channel());
+    let request = bank.request(message, "k");
+    let call = tokio::spawn(async move { client.create_withdrawal(request).await });
+    frozen.stopped().await;
+    let other = bank.start_another().await;
+    bank.house.let_leases_lapse().await;
+    let id = bank.is_unknown().await;
+    let is_over = "SELECT provider_requested_at + interval '1 second' < now() FROM transactions
+                   WHERE transaction_id = $1";
+    let give_up = Instant::now() + A_MINUTE_AND_MORE;
+    while !sqlx::query_scalar::<_, bool>(is_over)
+        .bind(id.uuid())
+        .fetch_one(&bank.house.database.pool)
+        .await
+        .expect("it was to be sent")
+    {
+        assert!(Instant::now() < give_up, "time stands still");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    frozen.go_on();
+    // It has lost its lease, and says so, or is told where the other has come to.
+    let _ = call.await.expect("the call does not panic");
+    assert_eq!(bank.xpress.books().asked.len(), 0);
+    assert_eq!(bank.payout().await, (id, "UNKNOWN".to_owned()));
+    frozen.stop().await;
+    other.stop().await;
 }

@@ -32,6 +32,9 @@ use crate::traffic::{Answer, Order, Told, Wish, euros, reason};
 /// What operators give as their reason.
 const REASON: &str = "seen in the provider's console";
 
+/// More than anybody here moves.
+const OUT_OF_REACH: i64 = 1_000_000_000_000;
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub(crate) enum Task {
@@ -118,6 +121,17 @@ pub(crate) fn orders(flow: Flow, house: &House, scene: &[String]) -> Vec<Order> 
             })
         }),
         Flow::LimitRule => each(&|| Task::LimitRule(limit(UserId::generate(), number()))),
+        Flow::WalletLimitRule => {
+            let [_, payee] = &house.people;
+            let movements = [
+                LimitedMovement::Any,
+                LimitedMovement::Transfer,
+                LimitedMovement::Deposit,
+                LimitedMovement::Withdrawal,
+            ];
+            let rules = movements.map(|movement| wallet_limit(&payee.wallet, movement));
+            rules.map(|rule| order(Task::LimitRule(rule))).into()
+        }
         Flow::LimitRuleEnd => of_each(Task::LimitRuleEnd),
         Flow::FraudRule => each(&|| Task::FraudRule(harmless())),
         Flow::FraudRuleEnd => of_each(Task::FraudRuleEnd),
@@ -144,6 +158,18 @@ pub(crate) fn limit(user: UserId, single_minor: i64) -> PutLimitRuleRequest {
         movement: LimitedMovement::Any.into(),
         currency_code: "EUR".to_owned(),
         single_minor: Some(single_minor),
+        note: REASON.to_owned(),
+        ..PutLimitRuleRequest::default()
+    }
+}
+
+/// A limit of a wallet that nobody here comes near to. Of each movement a wallet has one.
+fn wallet_limit(wallet: &str, movement: LimitedMovement) -> PutLimitRuleRequest {
+    PutLimitRuleRequest {
+        wallet_id: wallet.to_owned(),
+        movement: movement.into(),
+        currency_code: "EUR".to_owned(),
+        single_minor: Some(OUT_OF_REACH + number()),
         note: REASON.to_owned(),
         ..PutLimitRuleRequest::default()
     }
@@ -305,8 +331,8 @@ impl Task {
             ),
             Self::LimitRule(wish) => mark(
                 "SELECT count(*) FROM limit_rules
-                 WHERE user_id::text = right($1, 36) AND archived_at IS NULL",
-                wish.user_id.clone(),
+                 WHERE single_minor::text = $1 AND archived_at IS NULL",
+                wish.single_minor.unwrap_or_default().to_string(),
             ),
             Self::LimitRuleEnd(id) => mark(
                 "SELECT count(archived_at) FROM limit_rules

@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::support::calls::{euros, keyed, told};
+use crate::support::wire::Mode;
 use crate::support::{LOOK_AGAIN, Mesh, PATIENCE};
 
 /// An operator who may do what these tests are about.
@@ -75,7 +76,11 @@ fn of_response(transaction: Option<Transaction>) -> Transaction {
 
 impl<'a> Office<'a> {
     fn of(mesh: &'a Mesh) -> Self {
-        let operator = UserId::generate();
+        Self::held_by(mesh, UserId::generate())
+    }
+
+    /// The same of somebody who may be a customer as well.
+    fn held_by(mesh: &'a Mesh, operator: UserId) -> Self {
         let token = mesh.tokens.admin(operator);
         Self {
             mesh,
@@ -159,6 +164,26 @@ impl<'a> Office<'a> {
         let response = self.bonus().get_campaign(request).await;
         let totals = response.expect("it is there").into_inner().totals;
         totals.expect("a response has its totals")
+    }
+
+    /// Makes a call whose posting is made and never answered. The ledger is asked whose
+    /// the wallet is before, and does answer that: nothing is posted until the transaction
+    /// is recorded, and answers are lost from then on.
+    async fn loses_posting<T>(&self, call: impl Future<Output = T>) -> T {
+        let owner = &self.mesh.wallet_database.owner;
+        let mut holding = owner.begin().await.expect("a transaction");
+        sqlx::query("SELECT 1 FROM wallets FOR UPDATE")
+            .execute(&mut *holding)
+            .await
+            .expect("the owner may lock wallets");
+        let losing = async {
+            let recorded = "SELECT count(*) FROM transactions WHERE state = 'PENDING'";
+            self.mesh.until(recorded, 1).await;
+            self.mesh.to_wallet.set(Mode::LosesAnswers);
+            holding.rollback().await.expect("the wallets are let go");
+        };
+        let (answer, ()) = tokio::join!(call, losing);
+        answer
     }
 
     /// What the suspense wallet of euros has.

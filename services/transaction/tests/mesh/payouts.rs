@@ -3,20 +3,19 @@
 
 mod accounts;
 mod house;
-mod xpress;
 
 use bursar_contracts::transaction::v1::review_service_client::ReviewServiceClient;
 use bursar_contracts::transaction::v1::{
     ResolveReviewRequest, ReviewResolution, Transaction, TransactionState,
 };
 use bursar_testkit::with_token;
+use bursar_testkit::xpress::{BANK, Fault};
 use serde_json::json;
 use tonic::Code;
 
 use crate::support::calls::{refusal, told, withdrawal};
 use crate::support::settlement::{DAY, FileLine, settlement};
 use house::{House, NUMBER, naira, payout};
-use xpress::{BANK, Fault};
 
 /// A payout whose answer was lost one way or another, once its request has ended.
 async fn lost(house: &House, fault: Fault) -> (Transaction, String) {
@@ -85,6 +84,13 @@ async fn a_lost_answer_stays_unknown_and_nothing_is_sent_again() {
         let now = house.transaction(&paid.transaction_id).await;
         assert_eq!(now.state(), TransactionState::Unknown, "{fault:?}");
         assert_eq!(house.xpress.books().asked.len(), 1, "{fault:?}");
+        // Nobody pretends to ask: a question would take a place and the breaker's word.
+        let metrics = format!("http://{}/metrics", house.service.http_address);
+        let metrics = house.http.get(metrics).send().await.expect("it answers");
+        let metrics = metrics.text().await.expect("text");
+        let mut of_provider = metrics.lines().filter(|line| line.contains("\"providus\""));
+        let pretended = of_provider.find(|line| line.contains("payout_status"));
+        assert_eq!(pretended, None, "{fault:?}");
         house.verify().await;
     }
 }

@@ -6,4 +6,3 @@ mod providus;
 mod recovery;
 mod stage;
 mod start;
-mod xpress;

@@ -1,7 +1,11 @@
+use bursar_money::Currency;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::*;
+use crate::provider::{
+    BreakerSettings, BulkheadSettings, Currencies, Direction, Offer, RetryPolicy, naira,
+};
 
 /// Every secret is there, and is its own name.
 fn all(name: &str) -> anyhow::Result<Option<SecretString>> {
@@ -128,6 +132,90 @@ fn the_sandbox_variables_still_count() {
     assert_eq!(listed.len(), 1);
     assert_eq!(access(&listed[0]).deadline, Duration::from_millis(1_234));
     assert_eq!(listed[0].guard.retry, RetryPolicy::Fast);
+}
+
+/// The sandbox's own variables have the bounds that fields have, at which a time can
+/// still be counted from now; what is wrong is named, and a field goes before its
+/// variable, which then says nothing.
+#[test]
+fn the_sandbox_variables_have_bounds() {
+    let with = |set: fn(&mut Variables, u64), ms, more: Value| {
+        let mut entry = json!({"name": "sandbox", "url": "http://sandbox.test"});
+        let (Some(fields), Value::Object(more)) = (entry.as_object_mut(), more) else {
+            panic!("objects");
+        };
+        fields.extend(more);
+        let mut variables = listed(json!([entry]));
+        set(&mut variables, ms);
+        variables
+    };
+    type Set = fn(&mut Variables, u64);
+    let cases: [(Set, &str, &str, u64, u64); 3] = [
+        (
+            |variables, ms| variables.sandbox_deadline_ms = Some(ms),
+            "BURSAR_SANDBOX_DEADLINE_MS",
+            "deadline_ms",
+            100,
+            60_000,
+        ),
+        (
+            |variables, ms| variables.sandbox_lookup_window_ms = Some(ms),
+            "BURSAR_SANDBOX_LOOKUP_WINDOW_MS",
+            "lookup_window_ms",
+            1_000,
+            2_592_000_000,
+        ),
+        (
+            |variables, ms| variables.sandbox_give_up_ms = Some(ms),
+            "BURSAR_SANDBOX_GIVE_UP_MS",
+            "give_up_ms",
+            1_000,
+            2_592_000_000,
+        ),
+    ];
+    for (set, variable, field, least, most) in cases {
+        for ms in [0, least - 1, most + 1, u64::MAX] {
+            let told = refusal(&with(set, ms, json!({})), &all);
+            assert!(told.contains(&format!("`{variable}`")), "{ms}: {told}");
+            let ignored = with(set, ms, json!({field: least})).settings(&all);
+            assert!(ignored.is_ok(), "{ms}: {ignored:?}");
+        }
+        let told = refusal(&with(set, least, json!({field: most + 1})), &all);
+        assert!(told.contains(&format!("`{field}`")), "{told}");
+        for ms in [least, most] {
+            let taken = with(set, ms, json!({})).settings(&all).expect("in bounds");
+            let later = bursar_server::now() + access(&taken[0]).terms.give_up_after;
+            assert!(later > bursar_server::now());
+        }
+    }
+}
+
+/// Outside development, card acquirers and payers to bank accounts are reached by https;
+/// the sandbox, to which nothing secret of people's goes, need not be.
+#[test]
+fn what_people_trust_us_with_goes_over_https() {
+    let settings = |kind: &str, scheme: &str| {
+        let mut entry = json!({
+            "name": "alpha", "kind": kind, "url": format!("{scheme}://alpha.test"),
+        });
+        if kind == "providus" {
+            entry["email"] = json!("merchant@example.com");
+        }
+        listed(json!([entry])).settings(&all).expect("right")
+    };
+    for kind in ["sandbox", "cards", "providus"] {
+        for scheme in ["http", "https"] {
+            let settings = settings(kind, scheme);
+            require_closed(Environment::Development, &settings).expect("anything goes");
+            let told = require_closed(Environment::Production, &settings);
+            let is_refused = kind != "sandbox" && scheme == "http";
+            assert_eq!(told.is_err(), is_refused, "{kind} by {scheme}: {told:?}");
+            if let Err(told) = told {
+                let told = told.to_string();
+                assert!(told.contains("alpha") && told.contains("https"), "{told}");
+            }
+        }
+    }
 }
 
 /// A card acquirer takes money in and is told what to charge; it pays nothing out.

@@ -17,7 +17,7 @@ use tracing::Span;
 use super::super::fraud::screening::Screened;
 use super::{Claimed, Creation, Intent, Wish};
 use crate::advance::Run;
-use crate::domain::{Event, Initiated, Input, Movement, Price, Step, Transaction, step};
+use crate::domain::{Initiated, Input, Movement, Price, Step, step};
 use crate::error::Error;
 use crate::fraud::Subject;
 use crate::intents::{Asked, Fate};
@@ -225,16 +225,15 @@ impl Creation {
             price,
             initiator: self.initiator,
         };
-        let transaction = Transaction::initiate(id, initiated.clone(), at);
-        let terms = self.engine.terms(&transaction);
-        let first = step(&transaction, input, &terms, at)?;
-        let mut log = vec![Event::Initiated(initiated)];
+        let tenant = self.freeze.tenant.clone();
+        let (begun, event) = Stored::initiate(id, initiated, tenant, intent.description, at);
+        let terms = self.engine.terms(&begun.transaction);
+        let first = step(&begun.transaction, input, &terms, at)?;
+        let mut log = vec![event];
         log.extend(first.events.iter().cloned());
         let stored = Stored {
             transaction: first.transaction.clone(),
-            tenant: self.freeze.tenant.clone(),
-            description: intent.description,
-            refunded_minor: 0,
+            ..begun.clone()
         };
         let correlation = correlation::current();
         let (tenant, lease_time) = (&stored.tenant, self.lease_time());
@@ -242,10 +241,6 @@ impl Creation {
         let lease = checks::insert(database, tenant, id, holder, lease_time, &correlation).await?;
         if first.transaction.is_screened() {
             // A row begins PENDING and is turned from there; there is nothing to check.
-            let begun = Stored {
-                transaction,
-                ..stored.clone()
-            };
             transactions::insert(database, &begun).await?;
             transactions::update(database, &first.transaction, begun.transaction.version).await?;
             checks::remove(database, &lease).await?;

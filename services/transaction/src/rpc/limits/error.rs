@@ -37,9 +37,6 @@ pub(super) enum RuleError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// The ledger has not said whose the wallet is.
-    #[error("the ledger does not answer now")]
-    LedgerUnavailable,
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
@@ -75,10 +72,12 @@ impl From<RuleError> for Status {
             .field("currency_code", message)
             .into(),
             RuleError::FieldInvalid { field, .. } => invalid(field, message),
-            RuleError::LedgerUnavailable => unavailable(message),
             // Somebody reads the rules for long, such as a backup.
             RuleError::Database(error) if is_busy(&error) => {
-                unavailable("the rules are being read; try again".to_owned())
+                let message = "the rules are being read; try again";
+                StatusBuilder::new(Code::Unavailable, CommonReason::Unavailable, message)
+                    .retry_after(RETRY_AFTER)
+                    .into()
             }
             RuleError::Database(error) => database::status(&error),
         }
@@ -88,10 +87,4 @@ impl From<RuleError> for Status {
 fn is_busy(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| code == LOCK_NOT_AVAILABLE)
-}
-
-fn unavailable(message: String) -> Status {
-    StatusBuilder::new(Code::Unavailable, CommonReason::Unavailable, message)
-        .retry_after(RETRY_AFTER)
-        .into()
 }

@@ -3,8 +3,6 @@
 //! Both are idempotent by their nature: the rule that holds, or has ended, is the
 //! answer however often it is asked for.
 
-use std::time::Instant;
-
 use bursar_aip::id::{LimitRuleId, WalletId, parse_field};
 use bursar_contracts::transaction::v1 as proto;
 use bursar_money::Currency;
@@ -15,6 +13,7 @@ use super::contract;
 use super::error::RuleError;
 use crate::advance::Engine;
 use crate::domain::limit::{LimitRule, Scope};
+use crate::rpc::wallet_look::{half_way_to, look};
 use crate::store::limits::rules::{self, Record};
 
 pub(super) async fn put(
@@ -138,7 +137,7 @@ async fn scope(
         (None, user, "") => Ok(Scope::User(parse_field("user_id", user)?)),
         (None, "", wallet) => {
             let wallet: WalletId = parse_field("wallet_id", wallet)?;
-            Ok(of_wallet(engine, context, wallet, currency).await?)
+            of_wallet(engine, context, wallet, currency).await
         }
         (_, _, _) => Err(RuleError::FieldInvalid {
             field: "tier",
@@ -154,18 +153,12 @@ async fn of_wallet(
     context: &Context,
     wallet: WalletId,
     currency: Currency,
-) -> Result<Scope, RuleError> {
-    // Half of the time is left for what comes after.
-    let half = context.deadline.saturating_duration_since(Instant::now()) / 2;
-    let looked = engine.ledger.wallet(wallet, Instant::now() + half).await;
-    let found = looked.map_err(|status| {
-        tracing::warn!(code = ?status.code(), "the ledger does not say whose the wallet is");
-        RuleError::LedgerUnavailable
-    })?;
+) -> Result<Scope, Status> {
+    let found = look(&engine.ledger, wallet, half_way_to(context.deadline)).await?;
     let found = found.ok_or(RuleError::WalletNotFound)?;
     let owner = found.owner.ok_or(RuleError::WalletNotFound)?;
     if found.currency_code != currency.code() {
-        return Err(RuleError::CurrencyMismatch);
+        return Err(RuleError::CurrencyMismatch.into());
     }
     Ok(Scope::Wallet { wallet, owner })
 }

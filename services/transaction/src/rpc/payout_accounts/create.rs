@@ -2,8 +2,9 @@
 //!
 //! The bank is asked for the account's name before anything is recorded: asking
 //! changes nothing, so a call that dies in between leaves nothing, and the key is as
-//! new. The key, the account and the answer are one database transaction. What is kept
-//! for the key has nothing personal in it: a repetition is answered from the account.
+//! new. It costs money, so nobody is asked for a user who has as many accounts as may be.
+//! The key, the account, its event and the answer are one database transaction. What is
+//! kept for the key has nothing personal in it: a repetition is answered from the account.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use bursar_aip::idempotency::{self, Answer};
 use bursar_contracts::transaction::v1::{CreatePayoutAccountRequest, CreatePayoutAccountResponse};
 use bursar_money::Currency;
 use bursar_server::{Context, detached, now};
+use sqlx::PgConnection;
 use tonic::{Request, Response, Status};
 
 use super::super::once::{Begun, Once};
@@ -19,7 +21,7 @@ use super::reads;
 use crate::advance::Engine;
 use crate::domain::ProviderName;
 use crate::error::Error;
-use crate::payout::{MAX_ACCOUNTS, PayoutAccount, PayoutError};
+use crate::payout::{MAX_ACCOUNTS, PayoutAccount, PayoutError, event};
 use crate::provider::{BankAccount, Enquired, Payee, Unavailable};
 use crate::store::payout_accounts::{self, SealedAccount};
 
@@ -30,6 +32,7 @@ const COMMIT_MARGIN: Duration = Duration::from_millis(500);
 struct Wanted {
     tenant: TenantId,
     user: UserId,
+    actor: String,
     provider: ProviderName,
     account: BankAccount,
     deadline: Instant,
@@ -57,6 +60,7 @@ impl Wanted {
         Ok(Self {
             tenant: context.caller.tenant.clone(),
             user: context.user_id()?,
+            actor: context.caller.actor(),
             provider: message.provider.parse().map_err(|_| invalid("provider"))?,
             account: BankAccount {
                 currency,
@@ -76,6 +80,9 @@ async fn create(
     if let Some(answer) = once.answered(&engine.pool).await? {
         return repeat(engine, answer, &wanted).await;
     }
+    let mut conn = engine.pool.acquire().await.map_err(Error::from)?;
+    require_room(&mut conn, &wanted).await?;
+    drop(conn);
     let name = name_of(engine, &wanted).await?;
     let account = PayoutAccount {
         id: PayoutAccountId::generate(),
@@ -93,14 +100,14 @@ async fn create(
         Begun::First(open) => open,
         Begun::Before(answer) => return repeat(engine, answer, &wanted).await,
     };
-    let registered = payout_accounts::count(&mut open.database, &wanted.tenant, wanted.user)
-        .await
-        .map_err(Error::from)?;
-    if registered >= MAX_ACCOUNTS {
-        return Err(PayoutError::Exceeded.into());
-    }
+    // Others may have come since, and wait from here on.
+    require_room(&mut open.database, &wanted).await?;
     let sealed = sealed(engine, &account)?;
     payout_accounts::insert(&mut open.database, &sealed)
+        .await
+        .map_err(Error::from)?;
+    let registered = event::registered(&sealed, wanted.actor);
+    bursar_events::append(&mut open.database, &[registered])
         .await
         .map_err(Error::from)?;
     let payout_account = Some(account.impersonal());
@@ -109,6 +116,16 @@ async fn create(
         .await?;
     response.get_mut().payout_account = Some(account.message());
     Ok(response)
+}
+
+/// Refuses one account more than a user may have.
+async fn require_room(conn: &mut PgConnection, wanted: &Wanted) -> Result<(), PayoutError> {
+    let registered = payout_accounts::count(conn, &wanted.tenant, wanted.user).await?;
+    if registered < MAX_ACCOUNTS {
+        Ok(())
+    } else {
+        Err(PayoutError::Exceeded)
+    }
 }
 
 /// The name that the bank has for the account.

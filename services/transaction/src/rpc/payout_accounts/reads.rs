@@ -13,8 +13,8 @@ use tonic::{Request, Response, Status};
 
 use crate::advance::Engine;
 use crate::error::Error;
-use crate::payout::{PayoutAccount, PayoutError};
-use crate::store::payout_accounts;
+use crate::payout::PayoutError;
+use crate::store::payout_accounts::{self, SealedAccount};
 
 /// The name of the list in page tokens.
 const LIST: &str = "payout-accounts";
@@ -26,7 +26,8 @@ pub(super) async fn get(
     let context = Context::of(&request)?;
     let id = id(&request.into_inner().payout_account_id)?;
     let mut conn = engine.pool.acquire().await.map_err(Error::from)?;
-    let account = visible(engine, &mut conn, &context, id).await?;
+    let sealed = visible(&mut conn, &context, id).await?;
+    let account = engine.payout_accounts.open(sealed)?;
     Ok(Response::new(GetPayoutAccountResponse {
         payout_account: Some(account.message()),
     }))
@@ -58,7 +59,7 @@ pub(super) async fn list(
         .map(|last| page::encode(LIST, &filter, &last.id))
         .unwrap_or_default();
     let accounts = rows.into_iter().map(|row| {
-        let account = engine.payout_accounts.vault()?.open(row)?;
+        let account = engine.payout_accounts.open(row)?;
         Ok(account.message())
     });
     Ok(Response::new(ListPayoutAccountsResponse {
@@ -73,15 +74,14 @@ pub(super) fn id(text: &str) -> Result<PayoutAccountId, Error> {
     })
 }
 
-/// An account that the caller may see: their own, or anybody's.
+/// An account that the caller may see, their own or anybody's, still sealed.
 pub(super) async fn visible(
-    engine: &Engine,
     conn: &mut PgConnection,
     context: &Context,
     id: PayoutAccountId,
-) -> Result<PayoutAccount, Status> {
+) -> Result<SealedAccount, Status> {
     let reach = context.reach()?;
-    let found = engine.payout_accounts.find(conn, id).await?;
+    let found = payout_accounts::find(conn, id).await.map_err(Error::from)?;
     let seen = found
         .filter(|account| account.tenant == context.caller.tenant)
         .filter(|account| match reach {

@@ -4,9 +4,9 @@
 //! that cannot work is refused now and not at its first run. What the wallets are then
 //! may change until a run; the run decides for itself.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bursar_aip::id::{ScheduleId, UserId, WalletId};
+use bursar_aip::id::{ScheduleId, UserId};
 use bursar_contracts::transaction::v1::{
     CreateScheduleRequest, CreateScheduleResponse, MissedRunPolicy, MissedRunRule,
     ScheduleFailurePolicy, ScheduleRecurrence, ScheduleUnit,
@@ -20,10 +20,10 @@ use tonic::{Request, Response, Status};
 use super::SHOWN;
 use crate::advance::Engine;
 use crate::contract::{self, timestamp};
-use crate::domain::{Refusal, Side};
+use crate::domain::Side;
 use crate::error::Error as TransferError;
-use crate::rpc::creation::unfit;
 use crate::rpc::once::{Begun, Once};
+use crate::rpc::wallet_look::{Part, half_way_to};
 use crate::rpc::{amount, wallet_id};
 use crate::schedule::error::Error;
 use crate::schedule::recurrence::{Recurrence, Unit, Zone};
@@ -171,34 +171,21 @@ impl Call {
 
     /// Refuses wallets that could not take part now.
     async fn check_wallets(&self, schedule: &Schedule) -> Result<(), Error> {
-        // Half of the time is left for what comes after.
-        let left = self
-            .context
-            .deadline
-            .saturating_duration_since(Instant::now());
-        let deadline = Instant::now() + left / 2;
-        self.check_wallet(schedule, schedule.from, Side::Payer, deadline)
-            .await?;
-        self.check_wallet(schedule, schedule.to, Side::Payee, deadline)
-            .await
-    }
-
-    async fn check_wallet(
-        &self,
-        schedule: &Schedule,
-        wallet: WalletId,
-        side: Side,
-        deadline: Instant,
-    ) -> Result<(), Error> {
-        let owner = match side {
-            Side::Payer => Some(self.initiator),
-            Side::Payee => None,
+        let (ledger, until) = (&self.engine.ledger, half_way_to(self.context.deadline));
+        let payer = Part {
+            wallet: schedule.from,
+            side: Side::Payer,
+            owner: Some(self.initiator),
+            currency: schedule.amount.currency(),
         };
-        let currency = schedule.amount.currency();
-        match unfit(&self.engine, wallet, owner, currency, deadline).await? {
-            None => Ok(()),
-            Some(reason) => Err(TransferError::Refused(Refusal { reason, side }).into()),
-        }
+        payer.check(ledger, until).await?;
+        let payee = Part {
+            wallet: schedule.to,
+            side: Side::Payee,
+            owner: None,
+            ..payer
+        };
+        Ok(payee.check(ledger, until).await?)
     }
 }
 

@@ -16,6 +16,9 @@ use crate::support::Mesh;
 use crate::support::calls::{is_replayed, refusal, told, transfer};
 use crate::support::wire::Mode;
 
+/// A deadline that a test can wait for.
+const SHORT: Duration = Duration::from_millis(2_500);
+
 /// A credit and a debit each move the money once between the wallet and suspense; the
 /// owner finds them in the list, one by one and explained, and nobody else does.
 #[tokio::test]
@@ -157,6 +160,34 @@ async fn not_everything_is_recorded() {
     mesh.verify().await;
 }
 
+/// Nobody adjusts a wallet of one's own, in either direction, and nothing is recorded of
+/// it; somebody else may, and the key is as new.
+#[tokio::test]
+async fn nobody_adjusts_ones_own_wallet() {
+    let mesh = Mesh::start().await;
+    let ada = mesh.person();
+    let wallet = ada.funded(1_000).await;
+    let hers = Office::held_by(&mesh, ada.id);
+    for message in [credit(&wallet, 1), debit(&wallet, 1)] {
+        let request = hers.request(message, "k");
+        let refused = hers.client().create_adjustment(request).await;
+        let refused = refused.expect_err("it is her own");
+        let denied = (Code::PermissionDenied, "PERMISSION_DENIED".to_owned());
+        assert_eq!(refusal(&refused), denied);
+        assert!(refused.message().contains("one's own"), "{refused:?}");
+    }
+    let adjustments = "SELECT count(*) FROM transactions WHERE kind = 'adjustment'";
+    assert_eq!(mesh.count(adjustments).await, 0);
+    let others = mesh.person().wallet().await;
+    let request = hers.request(credit(&others, 1), "k");
+    let given = hers.client().create_adjustment(request).await;
+    given.expect("it is somebody else's");
+    let office = Office::of(&mesh);
+    office.adjust(credit(&wallet, 1)).await.expect("given");
+    assert_eq!(ada.balance(&wallet).await, (1_001, 0));
+    mesh.verify().await;
+}
+
 /// An adjustment names the transaction that it corrects, if the wallet has a part in it;
 /// and it cannot be refunded itself.
 #[tokio::test]
@@ -227,10 +258,12 @@ async fn an_adjustment_whose_answer_was_lost_counts_once() {
     let office = Office::of(&mesh);
     let ada = mesh.person();
     let wallet = ada.funded(1_000).await;
-    mesh.to_wallet.set(Mode::LosesAnswers);
     let mut request = office.request(credit(&wallet, 70), "k");
-    request.set_timeout(Duration::from_millis(1_500));
-    let lost = office.client().create_adjustment(request).await;
+    request.set_timeout(SHORT);
+    let mut client = office.client();
+    let lost = office
+        .loses_posting(client.create_adjustment(request))
+        .await;
     let lost = told(&lost.expect_err("no answer"));
     assert!(lost.retries);
     let id = lost.transaction_id.expect("what waits is named");

@@ -19,7 +19,7 @@ use crate::support::person::Person;
 use crate::support::wire::Mode;
 
 /// A deadline that a test can wait for.
-const SHORT: Duration = Duration::from_millis(1_500);
+const SHORT: Duration = Duration::from_millis(2_500);
 
 /// The grant in wallet, as the owner sees it.
 async fn granted(mesh: &Mesh, owner: &Person<'_>, transaction: &Transaction) -> BonusGrant {
@@ -144,6 +144,28 @@ async fn a_campaign_refuses() {
     mesh.verify().await;
 }
 
+/// Nobody grants anything to a wallet of one's own; somebody else may.
+#[tokio::test]
+async fn nobody_grants_to_ones_own_wallet() {
+    let mesh = Mesh::start().await;
+    let ada = mesh.person();
+    let wallet = ada.wallet().await;
+    let hers = Office::held_by(&mesh, ada.id);
+    let campaign = hers.campaign(plain()).await;
+    let refused = hers.grant(grant(&campaign, &wallet, 70)).await;
+    assert_eq!(
+        refusal(&refused.expect_err("it is her own")),
+        (Code::PermissionDenied, "PERMISSION_DENIED".to_owned())
+    );
+    let grants = "SELECT count(*) FROM transactions WHERE kind = 'bonus_grant'";
+    assert_eq!(mesh.count(grants).await, 0);
+    let office = Office::of(&mesh);
+    let done = office.grant(grant(&campaign, &wallet, 70)).await;
+    assert_eq!(done.expect("granted").to_wallet_id, wallet);
+    assert_eq!(office.grants().await, 1);
+    mesh.verify().await;
+}
+
 /// Ten calls at once with one key grant once, and the key gives its answer again.
 #[tokio::test]
 async fn a_key_grants_once() {
@@ -174,8 +196,8 @@ async fn a_grant_whose_answer_was_lost_is_the_first() {
         let office = Office::of(&mesh);
         let wallet = mesh.person().wallet().await;
         let campaign = office.campaign(plain()).await;
-        mesh.to_wallet.set(Mode::LosesAnswers);
-        let id = waiting(office.grant_within(&campaign, &wallet, 70).await);
+        let call = office.grant_within(&campaign, &wallet, 70);
+        let id = waiting(office.loses_posting(call).await);
         assert_eq!(office.grants().await, 1);
         office.end(&campaign).await;
         (campaign, wallet, id)
@@ -199,8 +221,8 @@ async fn an_uncertain_refusal_is_barred() {
     let office = Office::of(&mesh);
     let wallet = mesh.person().wallet().await;
     let campaign = office.campaign(plain()).await;
-    mesh.to_wallet.set(Mode::LosesAnswers);
-    let id = waiting(office.grant_within(&campaign, &wallet, 1_001).await);
+    let call = office.grant_within(&campaign, &wallet, 1_001);
+    let id = waiting(office.loses_posting(call).await);
     mesh.to_wallet.set(Mode::Whole);
     let message = grant(&campaign, &wallet, 1_001);
     let refused = office

@@ -1,13 +1,15 @@
 //! Registering where one is paid out.
 
 use bursar_contracts::transaction::v1::{
-    DeletePayoutAccountRequest, ListPayoutAccountsRequest, PayoutAccount,
+    DeletePayoutAccountRequest, ListPayoutAccountsRequest, PayoutAccount, PayoutAccountArchived,
+    PayoutAccountRegistered, TransactionState,
 };
 use bursar_testkit::with_token;
+use bursar_testkit::xpress::{BANK, Fault};
+use prost::Message;
 use tonic::Code;
 
 use super::house::{House, NUMBER, payout, request};
-use super::xpress::Fault;
 use crate::support::calls::{is_replayed, refusal, told};
 use crate::support::person::Person;
 
@@ -181,6 +183,7 @@ async fn impossible_accounts_are_refused() {
             .await
             .expect("room");
     }
+    let asked = house.xpress.calls("details");
     let one_more = house.register(&alice, request(NUMBER), "k").await;
     assert_eq!(
         refusal(&one_more.expect_err("no room")),
@@ -188,6 +191,11 @@ async fn impossible_accounts_are_refused() {
             Code::ResourceExhausted,
             "PAYOUT_ACCOUNTS_EXCEEDED".to_owned()
         )
+    );
+    assert_eq!(
+        house.xpress.calls("details"),
+        asked,
+        "the bank is not asked"
     );
 }
 
@@ -243,13 +251,15 @@ async fn a_key_registers_once() {
 async fn a_dump_shows_no_account() {
     let house = House::start().await;
     let (payee, wallet, account) = house.payee(100_000).await;
-    for fault in [None, Some(Fault::Decline), Some(Fault::SilentAfter)] {
-        house.xpress.books().faults.extend(fault);
-        // A refusal is an answer as well.
-        let _ = payee
-            .withdraw(payout(&wallet, &account.payout_account_id, 1_000))
-            .await;
-    }
+    let to_account = || payout(&wallet, &account.payout_account_id, 1_000);
+    let paid = payee.withdraw(to_account()).await.expect("enough");
+    assert_eq!(paid.state(), TransactionState::Completed);
+    house.xpress.fault(Fault::Decline);
+    let refused = payee.withdraw(to_account()).await.expect_err("refused");
+    assert_eq!(told(&refused).reason, "PROVIDER_DECLINED");
+    house.xpress.fault(Fault::SilentAfter);
+    let lost = payee.withdraw(to_account()).await.expect("it is recorded");
+    assert_eq!(lost.state(), TransactionState::Unknown);
     let dump = house.dump().await;
     assert!(dump.contains(&account.sort_code), "the dump shows the rows");
     for (what, text) in [("number", NUMBER), ("name", "OBIORAH")] {
@@ -260,17 +270,99 @@ async fn a_dump_shows_no_account() {
             "the {what} is in the clear, in bytes"
         );
     }
-    let archived: i64 = sqlx::query_scalar("SELECT count(*) FROM payout_accounts")
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM payout_accounts")
         .fetch_one(&house.database.pool)
         .await
         .expect("the application may read");
-    assert_eq!(archived, 1);
+    assert_eq!(kept, 1);
     for sql in [
         "UPDATE payout_accounts SET sealed = ''",
         "UPDATE payout_accounts SET user_id = gen_random_uuid()",
         "DELETE FROM payout_accounts",
     ] {
         let denied = sqlx::query(sql).execute(&house.database.pool).await;
-        assert!(denied.is_err(), "the application may not: {sql}");
+        let denied = denied.expect_err("the application may not");
+        let code = denied.as_database_error().and_then(|error| error.code());
+        assert_eq!(code.as_deref(), Some("42501"), "{sql}: {denied}");
     }
+}
+
+/// Registering and archiving an account are an event each, which tells who did what and
+/// nothing personal; neither the same key nor archiving once more adds another.
+#[tokio::test]
+async fn each_change_of_an_account_is_one_event() {
+    let house = House::start().await;
+    let alice = house.person();
+    let mut ids = std::collections::BTreeSet::new();
+    for _ in 0..2 {
+        let registered = house.register(&alice, request(NUMBER), "k").await;
+        let account = registered.expect("known").into_inner().payout_account;
+        ids.insert(account.expect("set").payout_account_id);
+    }
+    let id = ids.pop_first().expect("it is registered");
+    assert_eq!(ids.len(), 0);
+    let archiving = futures::future::join_all((0..4).map(|_| house.archive(&alice, &id))).await;
+    assert!(archiving.iter().all(|account| *account == archiving[0]));
+    type Row = (String, i64, String, String, Vec<u8>);
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT kind, version, subject, actor, data FROM events
+         WHERE aggregate_kind = 'payout_account' ORDER BY version",
+    )
+    .fetch_all(&house.database.pool)
+    .await
+    .expect("events are read");
+    let user_id = alice.id.to_string();
+    let registered = PayoutAccountRegistered {
+        user_id: user_id.clone(),
+        provider: "providus".to_owned(),
+        currency_code: "NGN".to_owned(),
+        sort_code: BANK.to_owned(),
+    };
+    let archived = PayoutAccountArchived {
+        user_id: user_id.clone(),
+    };
+    let row = |kind: &str, version, data| {
+        let kind = format!("transaction.payout_account.{kind}");
+        (kind, version, id.clone(), user_id.clone(), data)
+    };
+    let expected = [
+        row("registered", 1, registered.encode_to_vec()),
+        row("archived", 2, archived.encode_to_vec()),
+    ];
+    assert_eq!(rows, expected);
+    house.verify().await;
+}
+
+/// What is sealed is opened for whoever sees it, and for nobody else: of an account that
+/// cannot be opened, others are told what they are always told, and so is the owner who is
+/// refused a payout to it.
+#[tokio::test]
+async fn only_what_is_shown_is_opened() {
+    let house = House::start().await;
+    let (alice, wallet, account) = house.payee(1_000).await;
+    let id = account.payout_account_id.as_str();
+    let bob = house.person();
+    let damaged = sqlx::query("UPDATE payout_accounts SET sealed = decode('00', 'hex')")
+        .execute(&house.database.owner)
+        .await
+        .expect("the owner may");
+    assert_eq!(damaged.rows_affected(), 1);
+    let hers = house.seen(&alice, id).await.expect_err("it is damaged");
+    assert_eq!(hers.code(), Code::Internal);
+    let not_found = (Code::NotFound, "PAYOUT_ACCOUNT_NOT_FOUND".to_owned());
+    let seen = house.seen(&bob, id).await.expect_err("alice's");
+    assert_eq!(refusal(&seen), not_found);
+    let archiving = bob.request(DeletePayoutAccountRequest {
+        payout_account_id: id.to_owned(),
+    });
+    let archived = house.accounts().delete_payout_account(archiving).await;
+    assert_eq!(refusal(&archived.expect_err("alice's")), not_found);
+    assert_eq!(house.listed(&bob.token).await, []);
+    let his = bob.wallet_in("NGN").await;
+    let paid = bob.withdraw(payout(&his, id, 100)).await;
+    assert_eq!(refusal(&paid.expect_err("alice's")), not_found);
+    let mut elsewhere = payout(&wallet, id, 100);
+    elsewhere.provider = "sandbox".to_owned();
+    let refused = alice.withdraw(elsewhere).await.expect_err("elsewhere");
+    assert_eq!(refusal(&refused).1, "PAYOUT_ACCOUNT_MISMATCH");
 }

@@ -8,11 +8,11 @@ use bursar_contracts::transaction::v1::{
     CreatePayoutAccountRequest, CreateWithdrawalRequest, GetPayoutAccountRequest, PayoutAccount,
 };
 use bursar_contracts::r#type::v1::Money;
+use bursar_testkit::xpress::{BANK, EMAIL, PASSWORD, Xpress};
 use serde_json::json;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
-use super::xpress::{BANK, EMAIL, PASSWORD, Xpress};
 use crate::support::Mesh;
 use crate::support::calls::deposit;
 use crate::support::person::Person;

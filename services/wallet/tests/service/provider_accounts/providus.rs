@@ -9,6 +9,7 @@ use bursar_contracts::wallet::v1::{
 };
 use bursar_outbound::xpress::XpressSettings;
 use bursar_status::StatusExt;
+use bursar_testkit::xpress::{EMAIL, Fault, PASSWORD, Xpress};
 use bursar_wallet::domain::provider_account::ProviderName;
 use bursar_wallet::jobs::provider_accounts as job;
 use bursar_wallet::providers::AccountProvider;
@@ -22,7 +23,6 @@ use super::stage::{
     KEY, asked, create, desk, events, holder, let_time_pass, nowhere, recorded, requests, row,
     settled,
 };
-use super::xpress::{EMAIL, Fault, PASSWORD, Xpress};
 use crate::support::{Fixture, eventually, reason};
 
 /// A wallet service with the server beside it.
@@ -124,7 +124,7 @@ async fn an_account_is_opened() {
 async fn lost_answers_are_found_by_phone() {
     for fault in [Fault::SilentAfter, Fault::ErrorAfter, Fault::Malformed] {
         let house = House::start().await;
-        house.xpress.books().faults.push_back(fault);
+        house.xpress.fault(fault);
         let account = house.opened().await;
         house.is_the_one(&account);
         assert_eq!(house.xpress.calls("open"), 1, "{fault:?}");
@@ -139,7 +139,7 @@ async fn lost_answers_are_found_by_phone() {
 async fn without_metadata_the_address_decides() {
     let house = House::start().await;
     house.xpress.books().hides_metadata = true;
-    house.xpress.books().faults.push_back(Fault::SilentAfter);
+    house.xpress.fault(Fault::SilentAfter);
     let account = house.opened().await;
     house.is_the_one(&account);
 }
@@ -149,7 +149,7 @@ async fn without_metadata_the_address_decides() {
 #[tokio::test]
 async fn errors_are_settled_before_sending_again() {
     let house = House::start().await;
-    house.xpress.books().faults.push_back(Fault::ErrorBefore);
+    house.xpress.fault(Fault::ErrorBefore);
     let account = create(&house.fixture, house.user, asked(&house.wallet)).await;
     let id = account.expect("taken").provider_account_id;
     eventually("the provider was asked about it", async || {
@@ -171,7 +171,7 @@ async fn errors_are_settled_before_sending_again() {
 #[tokio::test]
 async fn a_decline_is_final() {
     let house = House::start().await;
-    house.xpress.books().faults.push_back(Fault::Decline);
+    house.xpress.fault(Fault::Decline);
     let account = house.opened().await;
     assert_eq!(account.status(), ProviderAccountStatus::Failed);
     assert_eq!(account.failure(), ProviderAccountFailure::Declined);
@@ -213,7 +213,7 @@ async fn a_number_belongs_to_one_wallet() {
     house.is_the_one(&account);
     let thief = UserId::generate();
     let wallet = house.fixture.open(thief, "NGN").await;
-    house.xpress.books().faults.push_back(Fault::ErrorBefore);
+    house.xpress.fault(Fault::ErrorBefore);
     let stolen = create(&house.fixture, thief, asked(&wallet)).await;
     let id = stolen.expect("taken").provider_account_id;
     let stolen = settled(&house.fixture, thief, &id).await;
