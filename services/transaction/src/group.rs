@@ -1,23 +1,30 @@
 //! Work that is done for many callers at once.
 //!
-//! While the workers are busy, what comes in gathers; a worker that is done takes
-//! what is there. Nobody waits on purpose, so a lone caller is served at once and a
-//! crowd together, with one commit or one call for all of it. A caller that leaves
-//! takes nothing back, unless the kind of work says otherwise.
+//! While a worker is busy, what comes in gathers; when it is done, or held up for
+//! longer than usual, the next one takes what is there. Nobody waits on purpose, so a
+//! lone caller is served at once and a crowd together, with one commit or one call for
+//! all of it. A caller that leaves takes nothing back, unless the kind of work says
+//! otherwise.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bursar_status::correlation::{self, CorrelationId};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// How much may wait; what comes then waits for room until its deadline.
 const QUEUE: usize = 1_024;
 /// How much a worker takes at once.
 pub(crate) const MAX_TOGETHER: usize = 200;
-/// How many workers there are: while one waits for the disk or the network,
-/// another gathers.
+/// How many workers there are.
 const WORKERS: usize = 2;
+/// For how long the others leave what comes in to a worker that is busy. The larger a
+/// batch the less each piece of it costs, so that a second one is only begun when the
+/// first is held up.
+const HELD_UP: Duration = Duration::from_millis(50);
 
 struct Call<T, R> {
     work: T,
@@ -46,6 +53,7 @@ impl<T, R> Clone for Group<T, R> {
 pub(crate) struct Inbox<T, R> {
     calls: mpsc::Receiver<Call<T, R>>,
     skips_left: bool,
+    held_up: Duration,
 }
 
 /// A queue for work of one kind.
@@ -54,6 +62,7 @@ pub(crate) fn queue<T, R>() -> (Group<T, R>, Inbox<T, R>) {
     let inbox = Inbox {
         calls: receiver,
         skips_left: false,
+        held_up: HELD_UP,
     };
     (Group(sender), inbox)
 }
@@ -89,22 +98,30 @@ impl<T: Send + 'static, R: Send + 'static> Inbox<T, R> {
         W: Fn(Vec<Piece<T>>) -> F + Clone + Send + 'static,
         F: Future<Output = Vec<R>> + Send,
     {
-        let skips_left = self.skips_left;
+        let (skips_left, held_up) = (self.skips_left, self.held_up);
         let calls = Arc::new(Mutex::new(self.calls));
         let mut workers = JoinSet::new();
         for _ in 0..WORKERS {
             let (calls, together) = (Arc::clone(&calls), together.clone());
             workers.spawn(async move {
                 loop {
+                    let mut turn = calls.lock().await;
                     let mut taken = Vec::new();
-                    if calls.lock().await.recv_many(&mut taken, MAX_TOGETHER).await == 0 {
+                    if turn.recv_many(&mut taken, MAX_TOGETHER).await == 0 {
                         return;
                     }
                     if skips_left {
                         taken.retain(|call| !call.reply.is_closed());
                     }
                     let (pieces, replies) = split(taken);
-                    let results = together(pieces).await;
+                    let mut working = pin!(together(pieces));
+                    let results = match timeout(held_up, &mut working).await {
+                        Ok(results) => results,
+                        Err(_) => {
+                            drop(turn);
+                            working.await
+                        }
+                    };
                     for (reply, result) in replies.into_iter().zip(results) {
                         // Who has left does not hear it, which is fine.
                         drop(reply.send(result));
@@ -141,11 +158,57 @@ mod tests {
 
     use super::*;
 
-    /// What comes while the workers are busy is done together, each caller gets its
-    /// own result, and a caller that leaves stops nobody.
+    /// What comes while a worker is busy is left to it, and done together when it is
+    /// done: nobody else begins anything before it is held up.
+    #[tokio::test]
+    async fn a_busy_worker_gets_the_crowd() {
+        let (group, inbox) = queue::<u32, usize>();
+        let inbox = Inbox {
+            held_up: Duration::MAX,
+            ..inbox
+        };
+        let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicU32::new(0)));
+        let (held, counted) = (Arc::clone(&gate), Arc::clone(&begun));
+        let serving = tokio::spawn(inbox.serve(move |pieces: Vec<Piece<u32>>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let held = Arc::clone(&held);
+            async move {
+                held.acquire().await.expect("it stays open").forget();
+                let together = pieces.len();
+                pieces.into_iter().map(|_| together).collect()
+            }
+        }));
+        let ask = |work| {
+            let group = group.clone();
+            tokio::spawn(async move { group.join(work).await })
+        };
+        let first = ask(1);
+        while begun.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let crowd = [ask(2), ask(3), ask(4)];
+        while group.0.capacity() > QUEUE - crowd.len() {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(2);
+        assert_eq!(first.await.expect("it ends"), Some(1));
+        for one in crowd {
+            assert_eq!(one.await.expect("it ends"), Some(3));
+        }
+        assert_eq!(begun.load(Ordering::Relaxed), 2);
+        drop(group);
+        serving.await.expect("it ends").expect("nothing failed");
+    }
+
+    /// When a worker is held up another one goes on, and then what comes is done
+    /// together; each caller gets its own result, and a caller that leaves stops nobody.
     #[tokio::test]
     async fn a_crowd_is_served_together() {
         let (group, inbox) = queue::<u32, (u32, usize)>();
+        let inbox = Inbox {
+            held_up: Duration::ZERO,
+            ..inbox
+        };
         let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicU32::new(0)));
         let (held, counted) = (Arc::clone(&gate), Arc::clone(&begun));
         let serving = tokio::spawn(inbox.serve(move |pieces: Vec<Piece<u32>>| {

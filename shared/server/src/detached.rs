@@ -20,6 +20,9 @@ where
     F: Future<Output = Result<T, Status>> + Send + 'static,
     T: Send + 'static,
 {
+    // On the heap from the start: the future of a whole call is large, and each of the
+    // wrappers, and the task, would move it once more.
+    let future = Box::pin(future);
     let scoped = scope::carry(correlation::scope(
         correlation::current(),
         future.instrument(tracing::Span::current()),

@@ -1,8 +1,10 @@
 //! The gateway: Envoy, with the configuration that `bursar-gateway` generates.
 
 use std::fs;
+use std::num::NonZero;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 
 use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
@@ -48,15 +50,10 @@ pub fn spec(home: &Home, intent: &Intent, ports: &mut Ports) -> anyhow::Result<P
     let address = ports::loopback(port).to_string();
     Ok(ProcessSpec {
         name: NAME,
-        command: vec![
-            intent.tools.join("envoy").display().to_string(),
-            "--config-path".to_owned(),
-            configuration.display().to_string(),
-            // Two meshes on one machine would meet in its shared memory.
-            "--disable-hot-restart".to_owned(),
-            "--log-level".to_owned(),
-            "warning".to_owned(),
-        ],
+        command: [intent.tools.join("envoy").display().to_string()]
+            .into_iter()
+            .chain(arguments(&configuration))
+            .collect(),
         directory,
         environment: base_environment(intent),
         user: None,
@@ -84,6 +81,25 @@ pub fn spec(home: &Home, intent: &Intent, ports: &mut Ports) -> anyhow::Result<P
         stop_deadline: SERVICE_STOP_DEADLINE,
         inputs: hex::encode(inputs.finalize()),
     })
+}
+
+/// What Envoy is started with. It has half of the machine's cores for its workers, as the
+/// rest of the mesh is on the same machine.
+pub(crate) fn arguments(configuration: &Path) -> Vec<String> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = (cores / 2).max(1);
+    [
+        "--config-path",
+        &configuration.display().to_string(),
+        "--concurrency",
+        &workers.to_string(),
+        // Two meshes on one machine would meet in its shared memory.
+        "--disable-hot-restart",
+        "--log-level",
+        "warning",
+    ]
+    .map(str::to_owned)
+    .to_vec()
 }
 
 /// What the generator is told; everything left out has its default there.

@@ -60,15 +60,9 @@ pub(super) async fn start(
         ready_url: format!("http://{address}/.well-known/jwks.json"),
         address,
     };
-    let configuration = directory.join("envoy.json").display().to_string();
-    site.start(&[
-        "--config-path",
-        &configuration,
-        "--disable-hot-restart",
-        "--log-level",
-        "warning",
-    ])
-    .await
+    let arguments = gateway::arguments(&directory.join("envoy.json"));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    site.start(&arguments).await
 }
 
 /// What the generator is told. The load's issuer stands in for identity; services
