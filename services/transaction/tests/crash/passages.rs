@@ -441,7 +441,8 @@ pub(crate) const EVENTS: [Passage; 7] = [
     ),
     asking(
         &["consumer.before_skip", "consumer.after_skip"],
-        &[Flow::FraudRule],
+        // First events are passed over without a look.
+        &[Flow::FraudRuleEnd],
     ),
     asking(
         &["consumer.before_park_commit", "consumer.after_park_commit"],

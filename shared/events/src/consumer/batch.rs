@@ -73,9 +73,15 @@ where
 {
     /// Does with a batch what needs no lane.
     pub(super) async fn sort(&self, mut batch: Batch) -> Sorted {
-        let skipped: Vec<Skipped> = batch.free().filter_map(skippable).collect();
+        let skippable = batch.free().filter_map(skippable);
+        // Before an aggregate's first event there is nothing, so that passing over that
+        // alone leaves nothing to look for or to write down.
+        let (beginnings, skipped): (Vec<Skipped>, Vec<Skipped>) =
+            skippable.partition(|run| run.last == 1);
+        let beginnings: Vec<Uuid> = beginnings.iter().map(|run| run.aggregate_id).collect();
+        let mut done = batch.take(&beginnings);
         let skipped = self.skip(&skipped).await;
-        let mut done = batch.take(&skipped);
+        done.extend(batch.take(&skipped));
         let taken = self.take_free(&batch).await;
         done.extend(batch.take(&taken));
         let Batch {

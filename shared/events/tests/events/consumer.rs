@@ -195,6 +195,42 @@ async fn hanging_and_panicking_handlers_are_contained() {
     relay.stop().await;
 }
 
+/// First events that nobody handles cost the database nothing: they are acknowledged
+/// while nobody can look at what was seen. What follows them is in order all the same.
+#[tokio::test]
+async fn beginnings_are_passed_over() {
+    let fixture = Fixture::new().await;
+    let relay = fixture.relay();
+    let consumer = Consumer {
+        kinds: Kinds::Only(vec!["test.happened"]),
+        ..fixture.consumer()
+    };
+    let ids: Vec<Uuid> = (0..20).map(|_| Uuid::now_v7()).collect();
+    let mut locked = fixture.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE inbox_aggregates")
+        .execute(&mut *locked)
+        .await
+        .unwrap();
+    let consumer = fixture.consume(consumer, record);
+    let beginnings: Vec<Event> = ids
+        .iter()
+        .map(|&id| event_of("test.ignored", id, 1))
+        .collect();
+    fixture.append(&beginnings).await;
+    fixture.until_published().await;
+    fixture.until_acknowledged(GROUP).await;
+    locked.rollback().await.unwrap();
+    let followers: Vec<Event> = ids.iter().map(|&id| event(id, 2)).collect();
+    fixture.append(&followers).await;
+    let mut effects = fixture.until_effects(20).await;
+    effects.sort_unstable();
+    let mut expected: Vec<(Uuid, i64)> = ids.iter().map(|&id| (id, 2)).collect();
+    expected.sort_unstable();
+    assert_eq!(effects, expected);
+    consumer.stop().await;
+    relay.stop().await;
+}
+
 /// Events of other kinds are acknowledged and counted for the order, and what
 /// is handled is not held up by them.
 #[tokio::test]
