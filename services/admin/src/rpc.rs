@@ -17,9 +17,7 @@ use bursar_contracts::admin::v1::{
     GetTicketRequest, GetTicketResponse, ListAuditEventsRequest, ListAuditEventsResponse,
     ListTicketsRequest, ListTicketsResponse, ResolveTicketRequest, ResolveTicketResponse,
 };
-use prost_types::Timestamp;
 use sqlx::PgPool;
-use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
 
 pub(crate) use get_mesh_status::Mesh;
@@ -72,13 +70,5 @@ impl AdminService for Admin {
         request: Request<GetMeshStatusRequest>,
     ) -> Result<Response<GetMeshStatusResponse>, Status> {
         get_mesh_status::handle(&self.mesh, request).await
-    }
-}
-
-/// A time as the contract has it.
-fn timestamp(at: OffsetDateTime) -> Timestamp {
-    Timestamp {
-        seconds: at.unix_timestamp(),
-        nanos: i32::try_from(at.nanosecond()).expect("a nanosecond is below a billion"),
     }
 }

@@ -4,8 +4,8 @@ use bursar_aip::id::{SessionId, TenantId, UserId};
 use bursar_contracts::identity::v1::{
     SessionEndReason, SessionEnded, SessionStarted, UserRegistered,
 };
+use bursar_contracts::instant::timestamp;
 use bursar_events::{Aggregate, Event};
-use prost_types::Timestamp;
 use time::OffsetDateTime;
 
 use crate::domain::session::EndReason;
@@ -95,13 +95,5 @@ fn aggregate(session: SessionId) -> Aggregate {
         kind: "session",
         id: session.uuid(),
         subject: session.to_string(),
-    }
-}
-
-/// A time as the contract has it.
-pub(crate) fn timestamp(at: OffsetDateTime) -> Timestamp {
-    Timestamp {
-        seconds: at.unix_timestamp(),
-        nanos: i32::try_from(at.nanosecond()).expect("a second has fewer than 2^31 nanoseconds"),
     }
 }

@@ -23,12 +23,12 @@ use bursar_contracts::identity::v1::{
     LogoutResponse, RefreshRequest, RefreshResponse, RegisterRequest, RegisterResponse,
     RevokeSessionRequest, RevokeSessionResponse, User,
 };
+use bursar_contracts::instant::timestamp;
 use sqlx::PgPool;
 use tonic::{Request, Response, Status};
 
 use crate::domain::role::Granted;
 use crate::error::Error;
-use crate::event::timestamp;
 use crate::hasher::Hasher;
 use crate::store::users::UserRow;
 use crate::token::Issuer;

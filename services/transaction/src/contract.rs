@@ -8,12 +8,11 @@ use bursar_contracts::transaction::v1::{
 };
 use bursar_contracts::r#type::v1::Money as MoneyMessage;
 use bursar_money::PositiveMoney;
-use prost_types::Timestamp;
-use time::OffsetDateTime;
 
 use crate::domain::{AdjustmentReason, Failure, Movement, MovementKind, Resolution, State};
 use crate::store::transactions::Stored;
 
+pub(crate) use bursar_contracts::instant::{instant, timestamp};
 pub(crate) use price::{
     conversion, conversion_of, exchange_rate, fee, fee_of, fee_payer_of, fee_rule, quote, quote_id,
     rounding_of,
@@ -25,23 +24,6 @@ pub(crate) fn money(amount: PositiveMoney) -> MoneyMessage {
         currency_code: amount.currency().code().to_owned(),
         minor_units: amount.minor(),
     }
-}
-
-/// A time as the contract writes it.
-pub(crate) fn timestamp(at: OffsetDateTime) -> Timestamp {
-    Timestamp {
-        seconds: at.unix_timestamp(),
-        // Fewer than 10^9, so it fits.
-        nanos: i32::try_from(at.nanosecond()).unwrap_or_default(),
-    }
-}
-
-/// A time that the contract wrote; `None` when it is none.
-pub(crate) fn time(timestamp: &Timestamp) -> Option<OffsetDateTime> {
-    let whole = OffsetDateTime::from_unix_timestamp(timestamp.seconds).ok()?;
-    whole
-        .replace_nanosecond(u32::try_from(timestamp.nanos).ok()?)
-        .ok()
 }
 
 /// A kind as the contract names it.

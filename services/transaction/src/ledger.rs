@@ -21,7 +21,7 @@ use bursar_contracts::wallet::v1::{
 use bursar_server::{Outbound, canary};
 use tonic::{Code, Status};
 
-use crate::contract::time;
+use crate::contract::instant;
 use crate::domain::{
     Account, Bucket, Hold, HoldAction, LedgerFault, Leg, Posted, Posting, PostingKind, Refusal,
     RefusalReason, Side,
@@ -363,7 +363,7 @@ fn posted(applied: &PostingApplied) -> Option<Posted> {
     // The last entry is the side that the money reaches.
     let reached = applied.legs.last()?;
     Some(Posted {
-        recorded_at: time(applied.recorded_at.as_ref()?)?,
+        recorded_at: instant(applied.recorded_at.as_ref()?)?,
         beneficiary: reached.owner_user_id.parse().ok(),
     })
 }

@@ -19,11 +19,11 @@ pub(crate) mod wallet;
 use prost_types::Timestamp;
 use time::OffsetDateTime;
 
-/// An instant as the contract has it.
-pub(crate) fn timestamp(instant: OffsetDateTime) -> Timestamp {
-    Timestamp {
-        seconds: instant.unix_timestamp(),
-        // Less than a billion.
-        nanos: i32::try_from(instant.nanosecond()).unwrap_or_default(),
-    }
+pub(crate) use bursar_contracts::instant::timestamp;
+
+/// An instant of the contract, in the microseconds that the database keeps; `None` when
+/// it is none.
+pub(crate) fn instant(at: &Timestamp) -> Option<OffsetDateTime> {
+    let instant = bursar_contracts::instant::instant(at)?;
+    instant.replace_microsecond(instant.microsecond()).ok()
 }

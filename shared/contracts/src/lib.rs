@@ -5,6 +5,7 @@
 //! bounds, deadlines and reasons come from the one descriptor set.
 
 pub mod codec;
+pub mod instant;
 pub mod policy;
 
 mod generated {

@@ -10,11 +10,12 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use bursar_contracts::instant::{instant, timestamp};
 use prost::Message;
 use prost_types::{Any, Timestamp};
 use redis::Value;
 use redis::streams::StreamId;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::received::Received;
@@ -73,13 +74,9 @@ impl Attribute {
 
 /// An event as the value of its entry's field.
 pub(crate) fn encode(event: &Received) -> Vec<u8> {
-    let time = Timestamp {
-        seconds: event.occurred_at.unix_timestamp(),
-        nanos: i32::try_from(event.occurred_at.nanosecond()).unwrap_or_default(),
-    };
     let time = Attribute {
         text: None,
-        time: Some(time),
+        time: Some(timestamp(event.occurred_at)),
     };
     let mut attributes = BTreeMap::from(
         [
@@ -167,11 +164,7 @@ impl Attributes {
 
     fn time(&mut self, name: &'static str) -> Result<OffsetDateTime, EnvelopeError> {
         let time = self.take(name)?.time;
-        time.filter(|time| (0..1_000_000_000).contains(&time.nanos))
-            .and_then(|time| {
-                let seconds = OffsetDateTime::from_unix_timestamp(time.seconds).ok()?;
-                seconds.checked_add(Duration::nanoseconds(time.nanos.into()))
-            })
+        time.and_then(|time| instant(&time))
             .ok_or(EnvelopeError::Malformed(name))
     }
 }
@@ -192,6 +185,7 @@ fn parse<T: FromStr>(name: &'static str, text: &str) -> Result<T, EnvelopeError>
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use time::Duration;
 
     fn received() -> impl Strategy<Value = Received> {
         let ids = (any::<u128>(), any::<u128>(), 1..=i64::MAX);

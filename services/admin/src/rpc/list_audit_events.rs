@@ -2,12 +2,12 @@
 
 use bursar_aip::page;
 use bursar_contracts::admin::v1::{AuditEvent, ListAuditEventsRequest, ListAuditEventsResponse};
+use bursar_contracts::instant::timestamp;
 use bursar_server::{Context, database, detached};
 use sqlx::PgPool;
 use tonic::{Request, Response, Status};
 
 use crate::error::AdminError;
-use crate::rpc::timestamp;
 use crate::store::audit_events::{self, Filter, Recorded};
 
 /// The name of the list in its page tokens.

@@ -1,9 +1,9 @@
 //! A ticket as the contract has it.
 
 use bursar_contracts::admin::v1::{Ticket as TicketMessage, TicketStatus};
+use bursar_contracts::instant::timestamp;
 
 use crate::domain::ticket::{Status, Ticket};
-use crate::rpc::timestamp;
 
 /// The message of a ticket.
 pub(super) fn of(ticket: Ticket) -> TicketMessage {

@@ -3,6 +3,7 @@
 use bursar_aip::id::SessionId;
 use bursar_aip::page::{self, PageTokenInvalid};
 use bursar_contracts::identity::v1::{ListSessionsRequest, ListSessionsResponse, Session};
+use bursar_contracts::instant::timestamp;
 use bursar_server::{Context, now};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -10,7 +11,6 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::event::timestamp;
 use crate::rpc::Shared;
 use crate::rpc::session::require_alive;
 use crate::store::sessions::{self, SessionRow};

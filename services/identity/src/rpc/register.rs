@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bursar_aip::id::{TenantId, UserId};
 use bursar_contracts::identity::v1::{RegisterRequest, RegisterResponse, User};
+use bursar_contracts::instant::timestamp;
 use bursar_server::{Context, detached, now};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgConnection;
@@ -18,7 +19,7 @@ use crate::domain::password;
 use crate::domain::role;
 use crate::domain::user::{DisplayName, EmailAddress, UserError};
 use crate::error::Error;
-use crate::event::{self, Circumstances, timestamp};
+use crate::event::{self, Circumstances};
 use crate::rpc::idempotent::{Keyed, Turn};
 use crate::rpc::{Shared, retried};
 use crate::store::{credentials, roles, users};

@@ -5,7 +5,7 @@ use bursar_contracts::transaction::v1 as contract;
 use bursar_contracts::r#type::v1::Money as MoneyMessage;
 use bursar_money::{Currency, Money, PositiveMoney};
 
-use super::{money, text, time, timestamp, transaction_type};
+use super::{instant, money, text, timestamp, transaction_type};
 use crate::domain::{Conversion, Fee, FeePayer, Price, Quote, Rounding};
 use crate::store::fees::StoredRule;
 use crate::store::rates::StoredRate;
@@ -50,7 +50,7 @@ pub(crate) fn conversion_of(message: &contract::Conversion) -> Option<Conversion
         rate: message.rate.parse().ok()?,
         spread_basis_points: message.spread_basis_points,
         source: message.source.clone(),
-        observed_at: time(message.observed_at.as_ref()?)?,
+        observed_at: instant(message.observed_at.as_ref()?)?,
         exchange_rate: message.exchange_rate_id.parse().ok()?,
     })
 }

@@ -19,7 +19,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
 use super::chain::Logged;
-use crate::contract::{fee, time, timestamp};
+use crate::contract::{fee, instant, timestamp};
 use crate::domain::{Event, Transaction};
 
 /// How long a connection attempt may take.
@@ -230,7 +230,7 @@ fn fee_leg(transaction: &Transaction, kind: PostingKind) -> Option<Fee> {
 
 /// Entries as postings, in the order in which the ledger recorded them.
 fn postings(mut entries: Vec<(WalletId, Entry)>) -> Postings {
-    let recorded = |entry: &Entry| entry.recorded_at.as_ref().and_then(time);
+    let recorded = |entry: &Entry| entry.recorded_at.as_ref().and_then(instant);
     entries.sort_by_key(|(wallet, entry)| {
         (
             recorded(entry),

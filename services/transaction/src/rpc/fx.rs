@@ -115,7 +115,7 @@ fn rate(message: PutExchangeRateRequest, at: OffsetDateTime) -> Result<ExchangeR
     }
     let observed_at = match &message.observed_at {
         None => at,
-        Some(told) => contract::time(told)
+        Some(told) => contract::instant(told)
             .filter(|told| (OffsetDateTime::UNIX_EPOCH..=at + AHEAD).contains(told))
             .map(to_microseconds)
             .ok_or(invalid("observed_at"))?,

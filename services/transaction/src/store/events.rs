@@ -272,7 +272,7 @@ fn decode(kind: &str, data: &[u8]) -> Option<Event> {
             let message = TransactionCompleted::decode(data).ok()?;
             Event::Completed {
                 beneficiary: optional::<UserId>(&message.beneficiary_user_id)?,
-                posted_at: contract::time(&message.posted_at?)?,
+                posted_at: contract::instant(&message.posted_at?)?,
             }
         }
         "transaction.failed" => {

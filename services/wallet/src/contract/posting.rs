@@ -12,8 +12,7 @@ use bursar_server::canary;
 use bursar_status::StatusBuilder;
 use bursar_status::correlation::CorrelationId;
 use prost_types::Timestamp;
-use time::macros::datetime;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -23,10 +22,6 @@ use crate::domain::hold::HoldAction;
 use crate::domain::posting::{Account, HoldStep, Leg, Posting, PostingId, Recorded, Rejected};
 use crate::domain::wallet::SystemAccount;
 use crate::error::Error;
-
-/// The range of instants that the contract's timestamps have.
-const FIRST_INSTANT: OffsetDateTime = datetime!(0001-01-01 00:00 UTC);
-const LAST_INSTANT: OffsetDateTime = datetime!(9999-12-31 23:59:59.999999 UTC);
 
 const ONLY_WHEN_PLACED: &str = "may be set only when the hold is placed";
 
@@ -186,14 +181,9 @@ fn hold_step(hold: &proto::HoldReference, path: &str) -> Result<HoldStep, Status
     })
 }
 
-/// An instant of the contract, in the microseconds that the database keeps.
+/// An instant of the field at `path`.
 pub(crate) fn instant(at: &Timestamp, path: &str) -> Result<OffsetDateTime, Status> {
-    OffsetDateTime::from_unix_timestamp(at.seconds)
-        .ok()
-        .filter(|_| (0..1_000_000_000).contains(&at.nanos))
-        .and_then(|second| second.checked_add(Duration::microseconds(i64::from(at.nanos / 1_000))))
-        .filter(|instant| (FIRST_INSTANT..=LAST_INSTANT).contains(instant))
-        .ok_or_else(|| invalid(path, "must be an instant of the years 1 to 9999"))
+    super::instant(at).ok_or_else(|| invalid(path, "must be an instant of the years 1 to 9999"))
 }
 
 /// A currency that the platform knows. `path` is the field that names it.

@@ -9,7 +9,7 @@ use time::Duration;
 use uuid::Uuid;
 
 use super::*;
-use crate::contract::time;
+use crate::contract::instant;
 use crate::domain::{Failure, Fee, FeePayer, Initiated, Movement, Price, Transaction};
 
 fn initiated() -> Initiated {
@@ -243,7 +243,7 @@ proptest! {
         let times: Vec<_> = told
             .steps
             .iter()
-            .map(|step| step.at.as_ref().and_then(time).expect("each has its time"))
+            .map(|step| step.at.as_ref().and_then(instant).expect("each has its time"))
             .collect();
         prop_assert!(times.windows(2).all(|pair| pair[0] <= pair[1]));
         let versions: Vec<_> = told

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 use super::contract;
 use super::error::FraudError;
 use crate::advance::Engine;
-use crate::contract::time;
+use crate::contract::instant;
 use crate::fraud::{Expression, Subject, screener};
 use crate::store::fraud::past::{self, Past, Range};
 
@@ -70,7 +70,7 @@ fn range(
     message: &proto::BacktestFraudRuleRequest,
 ) -> Result<(OffsetDateTime, OffsetDateTime), FraudError> {
     let read = |field, told: Option<_>| {
-        let at = told.as_ref().and_then(time);
+        let at = told.as_ref().and_then(instant);
         // Before it there was nothing, and the database does not reach as far back as
         // the contract's times do.
         at.filter(|at| *at >= OffsetDateTime::UNIX_EPOCH)

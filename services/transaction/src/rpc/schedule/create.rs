@@ -227,7 +227,7 @@ fn moment(
     let Some(message) = message else {
         return Ok(None);
     };
-    let at = contract::time(message).ok_or(Error::FieldInvalid { field })?;
+    let at = contract::instant(message).ok_or(Error::FieldInvalid { field })?;
     let microseconds = at.microsecond();
     let at = at.replace_microsecond(microseconds);
     Ok(Some(at.map_err(|_| Error::FieldInvalid { field })?))

@@ -5,19 +5,14 @@ use std::num::NonZeroI64;
 use bursar_contracts::wallet::v1 as proto;
 use bursar_money::Currency;
 use prost_types::Timestamp;
-use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use tonic::Status;
 
-use crate::contract::timestamp;
+use crate::contract::{self, timestamp};
 use crate::domain::bonus::{BonusGrant, GrantStatus};
 use crate::domain::campaign::{Campaign, ConversionRule, Stage};
 use crate::error::BonusError;
 use crate::store::campaigns::Totals;
-
-/// The range of instants that the contract's timestamps have.
-const FIRST_INSTANT: OffsetDateTime = datetime!(0001-01-01 00:00 UTC);
-const LAST_INSTANT: OffsetDateTime = datetime!(9999-12-31 23:59:59.999999 UTC);
 
 /// A campaign as it is at `now`.
 pub(super) fn campaign(campaign: &Campaign, now: OffsetDateTime) -> proto::Campaign {
@@ -131,14 +126,9 @@ pub(super) fn grant_status_of(status: proto::BonusGrantStatus) -> Option<GrantSt
     }
 }
 
-/// An instant of a request, in the microseconds that the database keeps.
+/// An instant of a request.
 pub(super) fn instant(at: &Timestamp, field: &'static str) -> Result<OffsetDateTime, BonusError> {
-    OffsetDateTime::from_unix_timestamp(at.seconds)
-        .ok()
-        .filter(|_| (0..1_000_000_000).contains(&at.nanos))
-        .and_then(|second| second.checked_add(Duration::microseconds(i64::from(at.nanos / 1_000))))
-        .filter(|instant| (FIRST_INSTANT..=LAST_INSTANT).contains(instant))
-        .ok_or(BonusError::InstantInvalid { field })
+    contract::instant(at).ok_or(BonusError::InstantInvalid { field })
 }
 
 /// An amount of a request, whose bounds were checked.
