@@ -6,6 +6,7 @@ use std::time::Instant;
 use bursar_aip::id::UserId;
 use bursar_aip::idempotency::Key;
 use bursar_auth::{Caller, Reach};
+use bursar_contracts::policy::{self, Access};
 use bursar_contracts::r#type::v1::ErrorReason;
 use bursar_status::StatusBuilder;
 use tonic::{Code, Request, Status};
@@ -40,6 +41,16 @@ impl Context {
     pub fn reach(&self) -> Result<Reach, Status> {
         self.reach
             .ok_or_else(|| unauthenticated("the call needs an access token"))
+    }
+
+    /// The permission that the RPC requires. Fails for RPCs that require none.
+    pub fn permission(&self) -> Result<&'static str, Status> {
+        match policy::of(self.method).and_then(|policy| policy.access.as_ref()) {
+            Some(Access::Permission(permission)) => Ok(permission),
+            Some(Access::Public(_) | Access::Internal(_)) | None => {
+                Err(unauthenticated("the call is nobody's by a permission"))
+            }
+        }
     }
 
     /// The user who calls. Fails for services and nobody.

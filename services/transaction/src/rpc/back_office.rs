@@ -8,9 +8,10 @@ use bursar_contracts::transaction::v1::{
     CreateAdjustmentRequest, CreateAdjustmentResponse, CreateBonusGrantRequest,
     CreateBonusGrantResponse,
 };
+use bursar_server::Context;
 use tonic::{Request, Response, Status};
 
-use super::wallet_look::look;
+use super::wallet_look::{half_way_to, look};
 use super::{create_adjustment, create_bonus_grant};
 use crate::advance::Engine;
 use crate::error::Error;
@@ -19,14 +20,23 @@ use crate::ledger::Ledger;
 /// An operator's call about a wallet.
 pub(super) struct Office {
     /// Who calls.
-    pub(super) operator: UserId,
+    operator: UserId,
     /// The permission that allows it, for others' wallets.
-    pub(super) permission: &'static str,
+    permission: &'static str,
     /// Until when the look at the wallet may take.
-    pub(super) until: Instant,
+    until: Instant,
 }
 
 impl Office {
+    /// The call of this context.
+    pub(super) fn of(context: &Context) -> Result<Self, Status> {
+        Ok(Self {
+            operator: context.user_id()?,
+            permission: context.permission()?,
+            until: half_way_to(context.deadline),
+        })
+    }
+
     /// Whose wallet it is; `None` for one that is nobody's or not there. Nobody moves
     /// money by hand for oneself.
     pub(super) async fn owner(

@@ -14,7 +14,6 @@ use tonic::{Request, Response, Status};
 
 use super::back_office::Office;
 use super::creation::{Creation, Intent};
-use super::wallet_look::half_way_to;
 use super::{amount, wallet_id};
 use crate::advance::Engine;
 use crate::contract;
@@ -44,11 +43,7 @@ pub(super) async fn handle(
     let asked = Asked::of(message)?;
     let engine = engine.clone();
     let tenant = context.caller.tenant.clone();
-    let office = Office {
-        operator: context.user_id()?,
-        permission: "adjustment:create:any",
-        until: half_way_to(context.deadline),
-    };
+    let office = Office::of(&context)?;
     detached(creation.run_found(async move { asked.intent(&engine, &tenant, &office).await })).await
 }
 

@@ -11,7 +11,6 @@ use tonic::{Request, Response, Status};
 
 use super::back_office::Office;
 use super::creation::{Creation, Intent};
-use super::wallet_look::half_way_to;
 use super::{amount, wallet_id};
 use crate::advance::Engine;
 use crate::domain::Movement;
@@ -24,11 +23,7 @@ pub(super) async fn handle(
     let context = Context::of(&request)?;
     let message = request.into_inner();
     let creation = Creation::new(engine, &context, &message)?;
-    let office = Office {
-        operator: context.user_id()?,
-        permission: "bonus:grant:any",
-        until: half_way_to(context.deadline),
-    };
+    let office = Office::of(&context)?;
     let wallet = wallet_id(&message.wallet_id, "wallet_id")?;
     let intent = intent(message, wallet)?;
     let ledger = engine.ledger.clone();
