@@ -226,7 +226,7 @@ pub(crate) async fn enter_all(
 
 /// True for a deadlock or a serialization failure: it is others that are in the way,
 /// and the database works.
-fn is_conflict(error: &sqlx::Error) -> bool {
+pub fn is_conflict(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     matches!(code.as_deref(), Some("40P01" | "40001"))
 }

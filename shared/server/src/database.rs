@@ -244,10 +244,7 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
 
 /// True for a serialization failure or a deadlock: the transaction as a whole may be tried again.
 pub fn is_retryable(error: &sqlx::Error) -> bool {
-    error
-        .as_database_error()
-        .and_then(|database| database.code())
-        .is_some_and(|code| code == "40001" || code == "40P01")
+    bursar_events::inbox::is_conflict(error)
 }
 
 /// The name of the constraint that an error broke.

@@ -105,8 +105,9 @@ where
             .record(age.as_seconds_f64().max(0.0));
     }
 
-    /// Logs a failing database once an outage.
+    /// Logs a failing database once an outage. One that lets somebody else go first works.
     pub(super) fn note_database(&self, error: Option<&sqlx::Error>) {
+        let error = error.filter(|error| !inbox::is_conflict(error));
         let failed_before = self
             .database_failing
             .swap(error.is_some(), Ordering::Relaxed);

@@ -21,6 +21,10 @@ use crate::received::Received;
 /// recorded: transactions do not stay open for so long.
 const LATE_COMMIT: Duration = Duration::from_secs(600);
 
+/// What is published again has no key but a time, and the index by time is of the kind
+/// that needs a bitmap: without it the relay's sessions would read the whole log.
+const BY_TIME: &str = "SET LOCAL enable_bitmapscan = on";
+
 /// The last entry that any relay of this database made.
 pub(super) async fn known(pool: &PgPool, stream: &str) -> Result<Option<EntryId>, sqlx::Error> {
     let row = sqlx::query!(
@@ -44,6 +48,7 @@ pub(super) async fn republish_lost(
     known: EntryId,
 ) -> Result<(), sqlx::Error> {
     let mut transaction = pool.begin().await?;
+    sqlx::raw_sql(BY_TIME).execute(&mut *transaction).await?;
     let row = sqlx::query!(
         "UPDATE relay_streams SET last_ms = 0, last_seq = 0
          WHERE stream = $1 AND last_ms = $2 AND last_seq = $3
