@@ -152,101 +152,113 @@ fn split<T, R>(taken: Vec<Call<T, R>>) -> (Vec<Piece<T>>, Vec<oneshot::Sender<R>
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::sync::Semaphore;
+    use tokio::task::JoinHandle;
 
     use super::*;
+
+    /// Workers that begin nothing but what a permit is given for. Each work's result is
+    /// twice itself, and how many were done together.
+    struct Gated {
+        group: Group<u32, (u32, usize)>,
+        gate: Arc<Semaphore>,
+        begun: Arc<AtomicUsize>,
+        serving: JoinHandle<anyhow::Result<()>>,
+    }
+
+    impl Gated {
+        fn new(held_up: Duration) -> Self {
+            let (group, inbox) = queue();
+            let inbox = Inbox { held_up, ..inbox };
+            let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+            let (held, counted) = (Arc::clone(&gate), Arc::clone(&begun));
+            let serving = tokio::spawn(inbox.serve(move |pieces: Vec<Piece<u32>>| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                let held = Arc::clone(&held);
+                async move {
+                    held.acquire().await.expect("it stays open").forget();
+                    let together = pieces.len();
+                    let done = pieces.into_iter();
+                    done.map(|piece| (piece.work * 2, together)).collect()
+                }
+            }));
+            Self {
+                group,
+                gate,
+                begun,
+                serving,
+            }
+        }
+
+        fn ask(&self, work: u32) -> JoinHandle<Option<(u32, usize)>> {
+            let group = self.group.clone();
+            tokio::spawn(async move { group.join(work).await })
+        }
+
+        /// Waits until so many groups were begun.
+        async fn begun(&self, groups: usize) {
+            while self.begun.load(Ordering::Relaxed) < groups {
+                tokio::task::yield_now().await;
+            }
+        }
+
+        /// Waits until so many wait for a worker.
+        async fn queued(&self, waiting: usize) {
+            while self.group.0.capacity() > QUEUE - waiting {
+                tokio::task::yield_now().await;
+            }
+        }
+
+        /// Ends the workers, which began so many groups in all.
+        async fn end(self, groups: usize) {
+            assert_eq!(self.begun.load(Ordering::Relaxed), groups);
+            drop(self.group);
+            let served = self.serving.await.expect("it ends");
+            served.expect("nothing failed");
+        }
+    }
 
     /// What comes while a worker is busy is left to it, and done together when it is
     /// done: nobody else begins anything before it is held up.
     #[tokio::test]
     async fn a_busy_worker_gets_the_crowd() {
-        let (group, inbox) = queue::<u32, usize>();
-        let inbox = Inbox {
-            held_up: Duration::MAX,
-            ..inbox
-        };
-        let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicU32::new(0)));
-        let (held, counted) = (Arc::clone(&gate), Arc::clone(&begun));
-        let serving = tokio::spawn(inbox.serve(move |pieces: Vec<Piece<u32>>| {
-            counted.fetch_add(1, Ordering::Relaxed);
-            let held = Arc::clone(&held);
-            async move {
-                held.acquire().await.expect("it stays open").forget();
-                let together = pieces.len();
-                pieces.into_iter().map(|_| together).collect()
-            }
-        }));
-        let ask = |work| {
-            let group = group.clone();
-            tokio::spawn(async move { group.join(work).await })
-        };
-        let first = ask(1);
-        while begun.load(Ordering::Relaxed) == 0 {
-            tokio::task::yield_now().await;
+        let workers = Gated::new(Duration::MAX);
+        let first = workers.ask(1);
+        workers.begun(1).await;
+        let crowd: Vec<_> = (2..5).map(|work| workers.ask(work)).collect();
+        workers.queued(3).await;
+        workers.gate.add_permits(2);
+        assert_eq!(first.await.expect("it ends"), Some((2, 1)));
+        for (work, asked) in (2..5).zip(crowd) {
+            assert_eq!(asked.await.expect("it ends"), Some((work * 2, 3)));
         }
-        let crowd = [ask(2), ask(3), ask(4)];
-        while group.0.capacity() > QUEUE - crowd.len() {
-            tokio::task::yield_now().await;
-        }
-        gate.add_permits(2);
-        assert_eq!(first.await.expect("it ends"), Some(1));
-        for one in crowd {
-            assert_eq!(one.await.expect("it ends"), Some(3));
-        }
-        assert_eq!(begun.load(Ordering::Relaxed), 2);
-        drop(group);
-        serving.await.expect("it ends").expect("nothing failed");
+        workers.end(2).await;
     }
 
     /// When a worker is held up another one goes on, and then what comes is done
     /// together; each caller gets its own result, and a caller that leaves stops nobody.
     #[tokio::test]
     async fn a_crowd_is_served_together() {
-        let (group, inbox) = queue::<u32, (u32, usize)>();
-        let inbox = Inbox {
-            held_up: Duration::ZERO,
-            ..inbox
-        };
-        let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicU32::new(0)));
-        let (held, counted) = (Arc::clone(&gate), Arc::clone(&begun));
-        let serving = tokio::spawn(inbox.serve(move |pieces: Vec<Piece<u32>>| {
-            counted.fetch_add(1, Ordering::Relaxed);
-            let held = Arc::clone(&held);
-            async move {
-                held.acquire().await.expect("it stays open").forget();
-                let together = pieces.len();
-                let done = pieces.into_iter();
-                done.map(|piece| (piece.work * 2, together)).collect()
-            }
-        }));
-        let ask = |work| {
-            let group = group.clone();
-            tokio::spawn(async move { group.join(work).await })
-        };
+        let workers = Gated::new(Duration::ZERO);
         let mut first = Vec::new();
         for work in 0..2 {
-            first.push(ask(work));
+            first.push(workers.ask(work));
             // Both workers take one each before the crowd comes.
-            while begun.load(Ordering::Relaxed) <= work {
-                tokio::task::yield_now().await;
-            }
+            workers.begun(first.len()).await;
         }
-        let crowd: Vec<_> = (10..20).map(ask).collect();
-        while group.0.capacity() > QUEUE - 10 {
-            tokio::task::yield_now().await;
-        }
+        let crowd: Vec<_> = (10..20).map(|work| workers.ask(work)).collect();
+        workers.queued(10).await;
         crowd[9].abort();
-        gate.add_permits(3);
+        workers.gate.add_permits(3);
         for (work, asked) in (0..).zip(first) {
             assert_eq!(asked.await.expect("it ends"), Some((work * 2, 1)));
         }
         for (work, asked) in (10..19).zip(crowd) {
             assert_eq!(asked.await.expect("it ends"), Some((work * 2, 10)));
         }
-        drop(group);
-        serving.await.expect("it ends").expect("nothing failed");
+        workers.end(3).await;
     }
 
     /// Work that goes down with its worker is told to be uncertain.
