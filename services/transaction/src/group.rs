@@ -1,10 +1,15 @@
 //! Work that is done for many callers at once.
 //!
 //! While a worker is busy, what comes in gathers; when it is done, or held up for
-//! longer than usual, the next one takes what is there. Nobody waits on purpose, so a
-//! lone caller is served at once and a crowd together, with one commit or one call for
-//! all of it. A caller that leaves takes nothing back, unless the kind of work says
-//! otherwise.
+//! longer than usual, the next one takes what is there. A lone caller is served at once
+//! and a crowd together, with one commit or one call for all of it. What a batch costs is
+//! mostly the same however many share it, so that in a crowd a worker waits a moment for
+//! its part of it ([`Crowd`]), but never for somebody who is not on the way already. A
+//! caller that leaves takes nothing back, unless the kind of work says otherwise.
+
+mod crowd;
+
+pub(crate) use crowd::Crowd;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,7 +18,7 @@ use std::time::Duration;
 use bursar_status::correlation::{self, CorrelationId};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// How much may wait; what comes then waits for room until its deadline.
 const QUEUE: usize = 1_024;
@@ -25,6 +30,10 @@ const WORKERS: usize = 2;
 /// batch the less each piece of it costs, so that a second one is only begun when the
 /// first is held up.
 const HELD_UP: Duration = Duration::from_millis(50);
+/// How long a worker waits at most for its part of a crowd: less than the batch takes.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// How often it looks meanwhile whether anybody is left to wait for.
+const LOOK: Duration = Duration::from_millis(1);
 
 struct Call<T, R> {
     work: T,
@@ -41,44 +50,89 @@ pub(crate) struct Piece<T> {
 }
 
 /// The way to the workers. They end when the last clone is gone.
-pub(crate) struct Group<T, R>(mpsc::Sender<Call<T, R>>);
+pub(crate) struct Group<T, R> {
+    calls: mpsc::Sender<Call<T, R>>,
+    crowd: Crowd,
+}
 
 impl<T, R> Clone for Group<T, R> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self {
+            calls: self.calls.clone(),
+            crowd: self.crowd.clone(),
+        }
     }
 }
 
 /// The workers' end.
 pub(crate) struct Inbox<T, R> {
-    calls: mpsc::Receiver<Call<T, R>>,
+    turn: Turn<T, R>,
     skips_left: bool,
     held_up: Duration,
 }
 
-/// A queue for work of one kind.
-pub(crate) fn queue<T, R>() -> (Group<T, R>, Inbox<T, R>) {
+/// The right to take what comes next.
+struct Turn<T, R> {
+    calls: mpsc::Receiver<Call<T, R>>,
+    crowd: Crowd,
+    patience: Duration,
+}
+
+/// A queue for work of one kind, which those of a crowd come to.
+pub(crate) fn queue<T, R>(crowd: &Crowd) -> (Group<T, R>, Inbox<T, R>) {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let inbox = Inbox {
+    let group = Group {
+        calls: sender,
+        crowd: crowd.clone(),
+    };
+    let turn = Turn {
         calls: receiver,
+        crowd: crowd.clone(),
+        patience: PATIENCE,
+    };
+    let inbox = Inbox {
+        turn,
         skips_left: false,
         held_up: HELD_UP,
     };
-    (Group(sender), inbox)
+    (group, inbox)
 }
 
 impl<T: Send, R: Send> Group<T, R> {
     /// What comes of a piece of work; `None` when the worker went down with it, and
     /// it may or may not be done.
     pub(crate) async fn join(&self, work: T) -> Option<R> {
+        let _present = self.crowd.enter();
         let (reply, answer) = oneshot::channel();
         let call = Call {
             work,
             correlation: correlation::current(),
             reply,
         };
-        self.0.send(call).await.ok()?;
+        self.calls.send(call).await.ok()?;
         answer.await.ok()
+    }
+}
+
+impl<T, R> Turn<T, R> {
+    /// What is to be done together; nothing when nobody can come any more.
+    async fn take(&mut self) -> Vec<Call<T, R>> {
+        let mut taken = Vec::new();
+        self.calls.recv_many(&mut taken, MAX_TOGETHER).await;
+        let mut patience = pin!(sleep(self.patience));
+        while taken.len() < MAX_TOGETHER && !self.crowd.is_gathered(taken.len()) {
+            let room = MAX_TOGETHER - taken.len();
+            tokio::select! {
+                came = self.calls.recv_many(&mut taken, room) => {
+                    if came == 0 {
+                        break;
+                    }
+                }
+                () = sleep(LOOK) => {}
+                () = &mut patience => break,
+            }
+        }
+        taken
     }
 }
 
@@ -99,15 +153,15 @@ impl<T: Send + 'static, R: Send + 'static> Inbox<T, R> {
         F: Future<Output = Vec<R>> + Send,
     {
         let (skips_left, held_up) = (self.skips_left, self.held_up);
-        let calls = Arc::new(Mutex::new(self.calls));
+        let turns = Arc::new(Mutex::new(self.turn));
         let mut workers = JoinSet::new();
         for _ in 0..WORKERS {
-            let (calls, together) = (Arc::clone(&calls), together.clone());
+            let (turns, together) = (Arc::clone(&turns), together.clone());
             workers.spawn(async move {
                 loop {
-                    let mut turn = calls.lock().await;
-                    let mut taken = Vec::new();
-                    if turn.recv_many(&mut taken, MAX_TOGETHER).await == 0 {
+                    let mut turn = turns.lock().await;
+                    let mut taken = turn.take().await;
+                    if taken.is_empty() {
                         return;
                     }
                     if skips_left {
@@ -169,9 +223,17 @@ mod tests {
     }
 
     impl Gated {
-        fn new(held_up: Duration) -> Self {
-            let (group, inbox) = queue();
-            let inbox = Inbox { held_up, ..inbox };
+        fn new(crowd: &Crowd, patience: Duration, held_up: Duration) -> Self {
+            let (group, inbox) = queue(crowd);
+            let turn = Turn {
+                patience,
+                ..inbox.turn
+            };
+            let inbox = Inbox {
+                turn,
+                held_up,
+                ..inbox
+            };
             let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
             let (held, counted) = (Arc::clone(&gate), Arc::clone(&begun));
             let serving = tokio::spawn(inbox.serve(move |pieces: Vec<Piece<u32>>| {
@@ -206,7 +268,14 @@ mod tests {
 
         /// Waits until so many wait for a worker.
         async fn queued(&self, waiting: usize) {
-            while self.group.0.capacity() > QUEUE - waiting {
+            while self.group.calls.capacity() > QUEUE - waiting {
+                tokio::task::yield_now().await;
+            }
+        }
+
+        /// Waits until so many are there, and a worker has taken them.
+        async fn taken(&self, present: usize) {
+            while self.group.crowd.present() < present || self.group.calls.capacity() < QUEUE {
                 tokio::task::yield_now().await;
             }
         }
@@ -224,7 +293,7 @@ mod tests {
     /// done: nobody else begins anything before it is held up.
     #[tokio::test]
     async fn a_busy_worker_gets_the_crowd() {
-        let workers = Gated::new(Duration::MAX);
+        let workers = Gated::new(&Crowd::new(), Duration::MAX, Duration::MAX);
         let first = workers.ask(1);
         workers.begun(1).await;
         let crowd: Vec<_> = (2..5).map(|work| workers.ask(work)).collect();
@@ -241,7 +310,7 @@ mod tests {
     /// together; each caller gets its own result, and a caller that leaves stops nobody.
     #[tokio::test]
     async fn a_crowd_is_served_together() {
-        let workers = Gated::new(Duration::ZERO);
+        let workers = Gated::new(&Crowd::new(), Duration::MAX, Duration::ZERO);
         let mut first = Vec::new();
         for work in 0..2 {
             first.push(workers.ask(work));
@@ -261,10 +330,41 @@ mod tests {
         workers.end(3).await;
     }
 
+    /// In a crowd a worker waits for its part of it, and for nobody who has left.
+    #[tokio::test]
+    async fn a_worker_waits_for_its_part_of_a_crowd() {
+        let crowd = Crowd::new();
+        let workers = Gated::new(&crowd, Duration::MAX, Duration::MAX);
+        workers.gate.add_permits(2);
+        let elsewhere: Vec<_> = (0..6).map(|_| crowd.enter()).collect();
+        let first = workers.ask(1);
+        workers.taken(7).await;
+        let second = workers.ask(2);
+        assert_eq!(first.await.expect("it ends"), Some((2, 2)));
+        assert_eq!(second.await.expect("it ends"), Some((4, 2)));
+        let third = workers.ask(3);
+        workers.taken(7).await;
+        drop(elsewhere);
+        assert_eq!(third.await.expect("it ends"), Some((6, 1)));
+        workers.end(2).await;
+    }
+
+    /// Nobody is waited for any longer than a moment.
+    #[tokio::test]
+    async fn patience_ends() {
+        let crowd = Crowd::new();
+        let workers = Gated::new(&crowd, Duration::ZERO, Duration::MAX);
+        workers.gate.add_permits(1);
+        let _elsewhere: Vec<_> = (0..6).map(|_| crowd.enter()).collect();
+        let alone = workers.ask(1);
+        assert_eq!(alone.await.expect("it ends"), Some((2, 1)));
+        workers.end(1).await;
+    }
+
     /// Work that goes down with its worker is told to be uncertain.
     #[tokio::test]
     async fn a_worker_that_goes_down_leaves_doubt() {
-        let (group, inbox) = queue::<u32, u32>();
+        let (group, inbox) = queue::<u32, u32>(&Crowd::new());
         let serving = tokio::spawn(inbox.serve(|_| async { panic!("down") }));
         assert_eq!(group.join(1).await, None);
         assert!(serving.await.expect("it ends").is_err());

@@ -38,7 +38,7 @@ use crate::domain::{Event, Initiated, Input, Movement, Price, Step, step};
 use crate::error::Error;
 use crate::fraud::screener::Screener;
 use crate::fraud::{Screening, Subject, Verdict};
-use crate::group::{self, Group, Piece};
+use crate::group::{self, Crowd, Group, Piece};
 use crate::limits::{self, LimitError, Mover};
 use crate::pricing;
 use crate::store::bulk_rows;
@@ -111,6 +111,7 @@ pub(crate) fn intents(
     pool: PgPool,
     fraud: Screener,
     holder: Uuid,
+    crowd: &Crowd,
 ) -> (
     Intents,
     impl Future<Output = anyhow::Result<()>> + Send + 'static,
@@ -120,7 +121,7 @@ pub(crate) fn intents(
         fraud,
         holder,
     };
-    let (group, inbox) = group::queue();
+    let (group, inbox) = group::queue(crowd);
     let writing = inbox.serve(move |pieces| begin(house.clone(), pieces));
     (Intents(group), writing)
 }

@@ -26,6 +26,7 @@ use crate::domain::{
     Account, Bucket, Hold, HoldAction, LedgerFault, Leg, Posted, Posting, PostingKind, Refusal,
     RefusalReason, Side,
 };
+use crate::group::Crowd;
 
 pub(crate) use batch::{BatchReply, Together};
 use shared::SharedCalls;
@@ -87,12 +88,13 @@ impl Ledger {
     /// the last clone of the client is gone.
     pub(crate) fn new(
         channel: Outbound,
+        crowd: &Crowd,
     ) -> (
         Self,
         impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) {
         let client = LedgerServiceClient::new(channel);
-        let (shared, carrying) = shared::calls(client.clone());
+        let (shared, carrying) = shared::calls(client.clone(), crowd);
         (Self { client, shared }, carrying)
     }
 

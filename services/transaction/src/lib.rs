@@ -55,6 +55,7 @@ use crate::advance::Engine;
 use crate::config::Settings;
 use crate::explain::entries::{self, Entries};
 use crate::fraud::screener::Screener;
+use crate::group::Crowd;
 use crate::ledger::Ledger;
 use crate::payout::PayoutAccounts;
 use crate::provider::Providers;
@@ -105,11 +106,12 @@ pub fn definition() -> Definition {
 async fn assemble(start: Start) -> anyhow::Result<Assembly> {
     let settings = Settings::read(&start)?;
     let lists = rpc::reconciliation::lists(&settings.providers)?;
-    let (ledger, ledger_calls) = Ledger::new(start.channel("wallet")?);
+    let crowd = Crowd::new();
+    let (ledger, ledger_calls) = Ledger::new(start.channel("wallet")?, &crowd);
     let groups = database::by_key(&start.pool, GROUP_CONNECTIONS);
-    let (endings, writing_ends) = advance::endings(groups.clone());
+    let (endings, writing_ends) = advance::endings(groups.clone(), &crowd);
     let (fraud, holder) = (Screener::default(), Uuid::now_v7());
-    let (intents, writing_intents) = intents::intents(groups, fraud.clone(), holder);
+    let (intents, writing_intents) = intents::intents(groups, fraud.clone(), holder, &crowd);
     let engine = Engine {
         pool: start.pool.clone(),
         bulks: database::by_key(&start.pool, BULK_CONNECTIONS),

@@ -23,7 +23,7 @@ use sqlx::PgPool;
 
 use super::{Freeze, Run};
 use crate::domain::{Movement, State, Step};
-use crate::group::{self, Group, Piece};
+use crate::group::{self, Crowd, Group, Piece};
 use crate::limits;
 use crate::store::bulk_rows;
 use crate::store::checks::{self, Lease};
@@ -59,11 +59,12 @@ pub(crate) struct Endings(Group<Ending, Written>);
 /// The way into the commits, and the work that makes them.
 pub(crate) fn endings(
     pool: PgPool,
+    crowd: &Crowd,
 ) -> (
     Endings,
     impl Future<Output = anyhow::Result<()>> + Send + 'static,
 ) {
-    let (group, inbox) = group::queue();
+    let (group, inbox) = group::queue(crowd);
     let writing = inbox.serve(move |pieces| write(pool.clone(), pieces));
     (Endings(group), writing)
 }

@@ -17,7 +17,7 @@ use futures::future::join_all;
 use tonic::{Code, Status};
 
 use super::ATTEMPT_TIMEOUT;
-use crate::group::{self, Group, Piece};
+use crate::group::{self, Crowd, Group, Piece};
 
 /// A posting of one caller.
 struct Slip {
@@ -45,11 +45,12 @@ impl SharedCalls {
 /// The way into the calls, and the work that makes them.
 pub(super) fn calls(
     client: LedgerServiceClient<Outbound>,
+    crowd: &Crowd,
 ) -> (
     SharedCalls,
     impl Future<Output = anyhow::Result<()>> + Send + 'static,
 ) {
-    let (group, inbox) = group::queue();
+    let (group, inbox) = group::queue(crowd);
     // Who has left knows that the posting may be on its way, so it need not be.
     let inbox = inbox.skipping_left();
     let carrying = inbox.serve(move |slips| carry(client.clone(), slips));
