@@ -50,13 +50,24 @@ impl Screener {
         self.screen_at(conn, Stage::After, subjects).await
     }
 
+    /// Whether any of the tenants has rules of the stage AFTER.
+    pub(crate) async fn looks_back(
+        &self,
+        conn: &mut PgConnection,
+        tenants: impl Iterator<Item = &TenantId>,
+    ) -> Result<bool, sqlx::Error> {
+        let sets = self.rule_sets(conn, tenants).await?;
+        Ok(sets.values().any(|set| set.has_any(Stage::After)))
+    }
+
     async fn screen_at(
         &self,
         conn: &mut PgConnection,
         stage: Stage,
         subjects: &[Subject],
     ) -> Result<Vec<Screening>, sqlx::Error> {
-        let sets = self.rule_sets(conn, subjects).await?;
+        let tenants = subjects.iter().map(|subject| &subject.tenant);
+        let sets = self.rule_sets(conn, tenants).await?;
         let has_rules = |subject: &&Subject| {
             let set = sets.get(&subject.tenant);
             set.is_some_and(|set| set.has_any(stage))
@@ -94,13 +105,13 @@ impl Screener {
         Ok(screenings)
     }
 
-    /// The compiled rules of the subjects' tenants, as they are now.
+    /// The compiled rules of tenants, as they are now.
     async fn rule_sets(
         &self,
         conn: &mut PgConnection,
-        subjects: &[Subject],
+        tenants: impl Iterator<Item = &TenantId>,
     ) -> Result<Sets, sqlx::Error> {
-        let mut tenants: Vec<&str> = subjects.iter().map(|it| it.tenant.as_str()).collect();
+        let mut tenants: Vec<&str> = tenants.map(TenantId::as_str).collect();
         tenants.sort_unstable();
         tenants.dedup();
         let mut sets = Sets::new();

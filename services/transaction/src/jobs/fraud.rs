@@ -2,9 +2,10 @@
 //! stage AFTER, both by the events of transactions that are COMPLETED.
 //!
 //! Events that come together take effect together. Their effects are one database
-//! transaction with the inbox, so an event that is delivered again has none. The worker is late by as much as the events are; what
-//! must not be late is read by the screening itself. A platform that has history
-//! before its first worker gets it by publishing those events again.
+//! transaction with the inbox, so an event that is delivered again has none. The worker is
+//! late by as much as the events are; what must not be late is read by the screening
+//! itself. A platform that has history before its first worker gets it by publishing those
+//! events again.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -71,8 +72,9 @@ struct Completed<'a> {
     subject: Subject,
 }
 
-/// Takes in that transactions are COMPLETED, in the transaction of the inbox. Those of
-/// one user come one after the other: what the rules know counts the one before.
+/// Takes in that transactions are COMPLETED, in the transaction of the inbox. Where rules
+/// look at them, those of one user come one after the other: what the rules know counts
+/// the one before.
 #[tracing::instrument(name = "job.fraud", skip_all, fields(events = events.len()))]
 async fn handle(
     screener: Screener,
@@ -80,17 +82,27 @@ async fn handle(
     events: &[&Received],
 ) -> Result<(), HandlerError> {
     let mut completed = read(conn, events).await?;
+    let tenants = completed.iter().map(|one| &one.subject.tenant);
+    if !screener.looks_back(conn, tenants).await? {
+        return take_in(conn, &completed).await;
+    }
     while !completed.is_empty() {
         let mut users = HashSet::new();
         let (turn, later): (Vec<_>, Vec<_>) = completed
             .into_iter()
             .partition(|one| users.insert((one.subject.tenant.clone(), one.subject.user)));
         look_back(&screener, conn, &turn).await?;
-        let payments: Vec<Option<Payment>> = turn.iter().map(payment).collect::<Result<_, _>>()?;
-        let payments: Vec<Payment> = payments.into_iter().flatten().collect();
-        profiles::record(conn, &payments).await?;
+        take_in(conn, &turn).await?;
         completed = later;
     }
+    Ok(())
+}
+
+/// Adds to what the rules know of the users.
+async fn take_in(conn: &mut PgConnection, completed: &[Completed<'_>]) -> Result<(), HandlerError> {
+    let payments: Vec<Option<Payment>> = completed.iter().map(payment).collect::<Result<_, _>>()?;
+    let payments: Vec<Payment> = payments.into_iter().flatten().collect();
+    profiles::record(conn, &payments).await?;
     Ok(())
 }
 
