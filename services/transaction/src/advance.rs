@@ -32,6 +32,7 @@ use crate::limits;
 use crate::payout::PayoutAccounts;
 use crate::provider::Providers;
 use crate::store::checks::{self, Lease};
+use crate::store::events::EventBatch;
 use crate::store::transactions::Stored;
 use crate::store::{events, transactions};
 use crate::watch;
@@ -340,14 +341,17 @@ impl Run {
             return Ok(());
         }
         let from = self.stored.transaction.version;
-        if !transactions::update(database, &step.transaction, from).await? {
+        let batch = EventBatch::new();
+        if !transactions::update(database, &step.transaction, from, &batch).await? {
             return Err(self.superseded());
         }
         let after = Stored {
             transaction: step.transaction.clone(),
             ..self.stored.clone()
         };
-        events::append(database, &after, &step.events, &self.actor).await?;
+        batch
+            .append(database, &after, &step.events, &self.actor)
+            .await?;
         Ok(())
     }
 

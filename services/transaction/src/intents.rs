@@ -11,7 +11,7 @@
 //! the limits                          what is used of them is reserved
 //! INSERT INTO transaction_checks …    with the first leases
 //! INSERT INTO transactions …
-//! INSERT INTO events …
+//! INSERT INTO event_batches …
 //! UPDATE idempotency_keys …           the answers of those that are refused
 //! COMMIT
 //! ```
@@ -43,7 +43,7 @@ use crate::limits::{self, LimitError, Mover};
 use crate::pricing;
 use crate::store::bulk_rows;
 use crate::store::checks::{self, Lease};
-use crate::store::events::{self, Told};
+use crate::store::events::{self, EventBatch, Told};
 use crate::store::fraud::hits;
 use crate::store::transactions::Stored;
 
@@ -373,7 +373,8 @@ impl<'a> Batch<'a> {
             .collect();
         let leases = checks::insert_all(conn, &new, holder).await?;
         let rows: Vec<&Stored> = recorded.iter().map(|(_, stored, _)| stored).collect();
-        bulk_rows::insert(conn, &rows).await?;
+        let batch = EventBatch::new();
+        bulk_rows::insert(conn, &rows, &batch).await?;
         let mut logged = Vec::with_capacity(recorded.len());
         for (index, stored, event) in &recorded {
             let piece = &self.pieces[*index];
@@ -385,7 +386,7 @@ impl<'a> Batch<'a> {
             let encoded = async { piece.work.span.in_scope(|| events::encode(told)) };
             logged.extend(correlation::scope(piece.correlation.clone(), encoded).await);
         }
-        events::append_encoded(conn, &logged).await?;
+        batch.append_encoded(conn, &logged).await?;
         for ((index, stored, _), lease) in recorded.into_iter().zip(leases) {
             let resumed = step(
                 &stored.transaction,

@@ -4,15 +4,16 @@
 use bursar_server::Invariant;
 
 /// Every rule of this service's database.
-pub(crate) const INVARIANTS: [Invariant; 9] = [
+pub(crate) const INVARIANTS: [Invariant; 10] = [
     Invariant {
         number: 7,
         name: "no event after a terminal one",
-        sql: "SELECT ended.aggregate_id
-              FROM events AS ended
-              JOIN events AS later
-                  ON later.aggregate_id = ended.aggregate_id AND later.version > ended.version
-              WHERE ended.kind IN ('transaction.completed', 'transaction.failed')",
+        sql: "SELECT aggregate_id
+              FROM event_log
+              GROUP BY aggregate_id
+              HAVING min(version) FILTER (
+                  WHERE kind IN ('transaction.completed', 'transaction.failed')
+              ) < max(version)",
     },
     Invariant {
         number: 8,
@@ -26,7 +27,7 @@ pub(crate) const INVARIANTS: [Invariant; 9] = [
               FROM transactions
               FULL JOIN (
                   SELECT DISTINCT ON (aggregate_id) aggregate_id, version, kind
-                  FROM events
+                  FROM event_log
                   WHERE aggregate_kind = 'transaction'
                   ORDER BY aggregate_id, version DESC
               ) AS last ON last.aggregate_id = transactions.transaction_id
@@ -50,6 +51,15 @@ pub(crate) const INVARIANTS: [Invariant; 9] = [
                      WHEN 'transaction.review_required' THEN 'MANUAL_REVIEW'
                      END
                  END",
+    },
+    Invariant {
+        number: 8,
+        name: "a transaction names the batches that its events are in",
+        sql: "SELECT event.aggregate_id
+              FROM event_batches AS batch
+              CROSS JOIN LATERAL UNNEST(batch.aggregate_ids) AS event (aggregate_id)
+              LEFT JOIN transactions ON transactions.transaction_id = event.aggregate_id
+              WHERE (batch.id = ANY (transactions.event_batches)) IS NOT TRUE",
     },
     Invariant {
         number: 10,

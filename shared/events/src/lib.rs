@@ -65,7 +65,7 @@ pub mod tail;
 mod trace;
 
 pub use event::{Aggregate, Event, EventData};
-pub use log::{BatchRow, Columns, append, append_locked};
+pub use log::{BatchRow, Columns, Logged, append, append_locked, append_named, of_aggregate};
 pub use received::{HandlerError, Received};
 pub use stats::{Stats, UNPUBLISHED_EVENTS_SQL, VERSION_GAPS_SQL, stats};
 

@@ -1,8 +1,10 @@
 //! Writing to the event log.
 
 mod batch;
+mod read;
 
-pub use self::batch::{BatchRow, append_locked};
+pub use self::batch::{BatchRow, append_locked, append_named};
+pub use self::read::{Logged, of_aggregate};
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;

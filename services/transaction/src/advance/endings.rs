@@ -8,7 +8,7 @@
 //! BEGIN
 //! DELETE FROM transaction_checks …   by their leases: who lost its lease is left out
 //! UPDATE transactions …
-//! INSERT INTO events …
+//! INSERT INTO event_batches …
 //! UPDATE idempotency_keys …          the answers
 //! UPDATE limit_usage …               what the failed ones had reserved
 //! COMMIT
@@ -27,7 +27,7 @@ use crate::group::{self, Crowd, Group, Piece};
 use crate::limits;
 use crate::store::bulk_rows;
 use crate::store::checks::{self, Lease};
-use crate::store::events::{self, Told};
+use crate::store::events::{self, EventBatch, Told};
 use crate::store::transactions::Stored;
 
 /// How one transfer ended.
@@ -128,12 +128,13 @@ async fn try_write(pool: &PgPool, endings: &[Ending]) -> Result<Vec<Written>, sq
         .filter_map(|(ending, is_ours)| is_ours.then_some(ending))
         .collect();
     let transactions: Vec<_> = ours.iter().map(|one| &one.after.transaction).collect();
-    if !bulk_rows::update(&mut database, &transactions).await? {
+    let batch = EventBatch::new();
+    if !bulk_rows::update(&mut database, &transactions, &batch).await? {
         // Somebody turned a row without its lease, which no code does.
         return Err(sqlx::Error::RowNotFound);
     }
     let logged: Vec<LoggedEvent> = ours.iter().flat_map(|one| one.logged.clone()).collect();
-    events::append_encoded(&mut database, &logged).await?;
+    batch.append_encoded(&mut database, &logged).await?;
     let answers: Vec<_> = ours
         .iter()
         .filter_map(|one| one.answer.as_ref())

@@ -21,7 +21,7 @@ use crate::domain::{Command, Event, Input, Note, Posting, Refusal, Terms, Transa
 use crate::ledger::{BatchReply, Together};
 use crate::limits;
 use crate::store::bulk_checks::{self, Lease};
-use crate::store::events::{self, Told};
+use crate::store::events::{EventBatch, Told};
 use crate::store::transactions::Stored;
 use crate::store::{bulk, bulk_rows};
 use crate::watch;
@@ -236,7 +236,8 @@ impl Change {
             .iter()
             .map(|(stored, _)| &stored.transaction)
             .collect();
-        if !bulk_rows::update(database, &ended).await? {
+        let batch = EventBatch::new();
+        if !bulk_rows::update(database, &ended, &batch).await? {
             return Err(run.superseded());
         }
         let told: Vec<Told<'_>> = self
@@ -248,7 +249,7 @@ impl Change {
                 actor: &run.actor,
             })
             .collect();
-        events::append_all(database, &told).await?;
+        batch.append_all(database, &told).await?;
         bulk::note(database, self.bulk.id, &self.notes).await?;
         bulk::count(database, &self.bulk).await?;
         Ok(())

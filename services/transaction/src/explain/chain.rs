@@ -10,13 +10,12 @@ use bursar_contracts::transaction::v1::{
     Explanation, MissingPart,
 };
 use bursar_contracts::r#type::v1::Money;
+use bursar_events::Logged as LoggedRow;
 use time::OffsetDateTime;
 
 use crate::contract::{self, timestamp};
 use crate::domain::{Event, State};
-use crate::store::explain::{
-    BreakRow, CallbackRow, CheckRow, KeyRow, LoggedRow, RefundRow, SettledRow,
-};
+use crate::store::explain::{BreakRow, CallbackRow, CheckRow, KeyRow, RefundRow, SettledRow};
 use crate::store::transactions::Stored;
 
 /// Who an explanation is for.
@@ -32,7 +31,6 @@ pub(crate) enum Audience {
 #[derive(Clone, Debug)]
 pub(crate) struct Logged {
     pub(crate) event: Event,
-    pub(crate) at: OffsetDateTime,
     pub(crate) row: LoggedRow,
 }
 
@@ -137,7 +135,7 @@ impl Material {
         }
         let request = Some(request);
         Some(placed(
-            first.at,
+            first.row.occurred_at,
             ExplainedStep {
                 request,
                 ..ExplainedStep::default()
@@ -152,7 +150,7 @@ impl Material {
             .map(|logged| {
                 // The order of versions is the order of what happened, also where a
                 // clock went back.
-                latest = latest.max(logged.at);
+                latest = latest.max(logged.row.occurred_at);
                 let event = Some(event(logged, audience));
                 placed(
                     latest,
@@ -205,7 +203,7 @@ fn hold(logged: &Logged) -> Option<Placed> {
         hold_id: hold.to_string(),
     });
     Some(placed(
-        logged.at,
+        logged.row.occurred_at,
         ExplainedStep {
             hold,
             ..ExplainedStep::default()

@@ -209,8 +209,8 @@ fn moments(transaction: &Transaction, log: &[Logged]) -> Vec<Moment> {
         moments.push(Moment {
             wallet,
             kinds: vec![kind],
-            from: logged.at - BEFORE,
-            before: logged.at + AFTER,
+            from: logged.row.occurred_at - BEFORE,
+            before: logged.row.occurred_at + AFTER,
         });
     }
     moments

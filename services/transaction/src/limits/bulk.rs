@@ -13,7 +13,7 @@ use crate::bulk::error::Error;
 use crate::bulk::{Bulk, Item, ItemResult, Mode};
 use crate::domain::limit::Exceeded;
 use crate::domain::{Event, Failure, StepError, Transaction};
-use crate::store::events::{self, Told};
+use crate::store::events::{EventBatch, Told};
 use crate::store::transactions::Stored;
 use crate::store::{bulk, bulk_rows};
 
@@ -72,7 +72,8 @@ pub(crate) async fn end(
         .iter()
         .map(|(item, _)| &item.stored.transaction)
         .collect();
-    if !bulk_rows::update(conn, &rows).await? {
+    let batch = EventBatch::new();
+    if !bulk_rows::update(conn, &rows, &batch).await? {
         // They were recorded by this database transaction.
         return Err(Error::Damaged { bulk: bulk.id });
     }
@@ -84,7 +85,7 @@ pub(crate) async fn end(
             actor,
         })
         .collect();
-    events::append_all(conn, &told).await?;
+    batch.append_all(conn, &told).await?;
     bulk::count(conn, bulk).await?;
     Ok(ended.iter().map(|(item, _)| ItemResult::of(item)).collect())
 }

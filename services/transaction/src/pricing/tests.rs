@@ -11,6 +11,7 @@ use super::*;
 use crate::domain::{
     Conversion, Event, FeePayer, FeeRule, Initiated, Quote, Rounding, Transaction,
 };
+use crate::store::events::EventBatch;
 use crate::store::fees::StoredRule;
 use crate::store::quotes::StoredQuote;
 use crate::store::transactions::Stored;
@@ -188,11 +189,13 @@ async fn prices_are_read_back_from_log_and_row() {
             description: String::new(),
             refunded_minor: 0,
         };
-        transactions::insert(&mut conn, &stored)
+        let batch = EventBatch::new();
+        transactions::insert(&mut conn, &stored, &batch)
             .await
             .expect("a new row");
         let log = [Event::Initiated(initiated)];
-        events::append(&mut conn, &stored, &log, "usr_1")
+        batch
+            .append(&mut conn, &stored, &log, "usr_1")
             .await
             .expect("a new log");
         let log = events::load(&mut conn, id).await.expect("the log is read");

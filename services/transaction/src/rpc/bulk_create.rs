@@ -30,7 +30,7 @@ use crate::domain::{Event, Fee, Initiated, Movement, MovementKind, Price};
 use crate::fraud::Subject;
 use crate::limits::{self, Mover};
 use crate::pricing::{self, PricingError, Wanted};
-use crate::store::events::{self, Told};
+use crate::store::events::{EventBatch, Told};
 use crate::store::transactions::Stored;
 use crate::store::{bulk, bulk_checks, bulk_rows};
 use crate::watch;
@@ -212,7 +212,8 @@ impl Call {
         bulk::insert(&mut database, &bulk).await?;
         bulk::insert_items(&mut database, &bulk, &items).await?;
         let rows: Vec<&Stored> = items.iter().map(|item| &item.stored).collect();
-        bulk_rows::insert(&mut database, &rows).await?;
+        let batch = EventBatch::new();
+        bulk_rows::insert(&mut database, &rows, &batch).await?;
         let told: Vec<Told<'_>> = rows
             .into_iter()
             .zip(&told)
@@ -222,7 +223,7 @@ impl Call {
                 actor: &self.actor,
             })
             .collect();
-        events::append_all(&mut database, &told).await?;
+        batch.append_all(&mut database, &told).await?;
         let settled = limits::bulk::end(
             &mut database,
             &mut bulk,

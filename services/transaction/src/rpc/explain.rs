@@ -132,13 +132,11 @@ async fn collect(conn: &mut PgConnection, stored: Stored, audience: Audience) ->
 
 /// The events with their rows.
 async fn log(conn: &mut PgConnection, id: TransactionId) -> Result<Vec<Logged>, sqlx::Error> {
-    // In this order, so that every row has its event: the log only grows.
-    let rows = explain::log(conn, id).await?;
-    let events = events::load(conn, id).await?;
-    Ok(rows
-        .into_iter()
-        .zip(events)
-        .map(|(row, (event, at))| Logged { event, at, row })
+    let rows = events::log(conn, id).await?;
+    let read = events::read_all(&rows)?;
+    let together = rows.into_iter().zip(read);
+    Ok(together
+        .map(|(row, (event, _))| Logged { event, row })
         .collect())
 }
 

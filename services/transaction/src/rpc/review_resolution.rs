@@ -18,8 +18,9 @@ use crate::contract;
 use crate::domain::{Resolved, Step, resolve};
 use crate::error::Error;
 use crate::limits;
+use crate::store::events::EventBatch;
 use crate::store::transactions::Stored;
-use crate::store::{checks, events, transactions};
+use crate::store::{checks, transactions};
 use crate::watch;
 
 /// A decision and its place among the keys.
@@ -116,14 +117,17 @@ impl Decision {
             checks::close(conn, self.transaction).await?;
         }
         // Somebody may have moved it on since it was read.
-        if !transactions::update(conn, &step.transaction, from).await? {
+        let batch = EventBatch::new();
+        if !transactions::update(conn, &step.transaction, from, &batch).await? {
             return Err(self.busy());
         }
         let after = Stored {
             transaction: step.transaction,
             ..stored
         };
-        events::append(conn, &after, &step.events, &self.actor).await?;
+        batch
+            .append(conn, &after, &step.events, &self.actor)
+            .await?;
         limits::release(conn, [&after.transaction]).await?;
         Ok(after)
     }

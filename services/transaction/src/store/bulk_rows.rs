@@ -9,12 +9,17 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::events::EventBatch;
 use super::transactions::Stored;
 use crate::domain::{Fee, State, Transaction};
 
-/// Records new transfers.
+/// Records new transfers, whose events go into a batch.
 #[tracing::instrument(name = "store.bulk_rows.insert", skip_all)]
-pub(crate) async fn insert(conn: &mut PgConnection, new: &[&Stored]) -> Result<(), sqlx::Error> {
+pub(crate) async fn insert(
+    conn: &mut PgConnection,
+    new: &[&Stored],
+    batch: &EventBatch,
+) -> Result<(), sqlx::Error> {
     if new.is_empty() {
         return Ok(());
     }
@@ -56,11 +61,11 @@ pub(crate) async fn insert(conn: &mut PgConnection, new: &[&Stored]) -> Result<(
         "INSERT INTO transactions (
              transaction_id, tenant_id, kind, state, currency_code, amount_minor, from_wallet_id,
              to_wallet_id, initiator_user_id, description, created_at, updated_at, version,
-             fee_minor, fee_payer, fee_rule_id
+             fee_minor, fee_payer, fee_rule_id, event_batches
          )
          SELECT transaction_id, tenant_id, 'transfer', 'PENDING', currency_code, amount_minor,
              from_wallet_id, to_wallet_id, initiator_user_id, description, created_at, created_at,
-             1, fee_minor, fee_payer, fee_rule_id
+             1, fee_minor, fee_payer, fee_rule_id, ARRAY[$13::uuid]
          FROM UNNEST($1::text[], $2::uuid[], $3::timestamptz[], $4::uuid[], $5::text[],
                  $6::bigint[], $7::uuid[], $8::uuid[], $9::text[], $10::bigint[], $11::text[],
                  $12::uuid[])
@@ -79,19 +84,21 @@ pub(crate) async fn insert(conn: &mut PgConnection, new: &[&Stored]) -> Result<(
         &fee_minors as &[Option<i64>],
         &fee_payers as &[Option<&str>],
         &fee_rules as &[Option<Uuid>],
+        batch.name(),
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Turns the rows of transfers from their first event to their second; false, and
-/// nothing may be committed, when one of them is not at its first. They are locked in
+/// Turns the rows of transfers from their first event to their second, which go into a
+/// batch; false, and nothing may be committed, when one of them is not at its first. They are locked in
 /// the order of their ids, as everybody does who locks several.
 #[tracing::instrument(name = "store.bulk_rows.update", skip_all)]
 pub(crate) async fn update(
     conn: &mut PgConnection,
     ended: &[&Transaction],
+    batch: &EventBatch,
 ) -> Result<bool, sqlx::Error> {
     if ended.is_empty() {
         return Ok(true);
@@ -136,7 +143,8 @@ pub(crate) async fn update(
          SET state = new.state, failure_reason = new.failure_reason,
              failure_message = new.failure_message, review_cause = new.review_cause,
              stopped_in = new.stopped_in, beneficiary_user_id = new.beneficiary_user_id,
-             posted_at = new.posted_at, updated_at = new.updated_at, version = new.version
+             posted_at = new.posted_at, updated_at = new.updated_at, version = new.version,
+             event_batches = transactions.event_batches || $11::uuid
          FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                  $7::uuid[], $8::timestamptz[], $9::timestamptz[], $10::bigint[])
              AS new (transaction_id, state, failure_reason, failure_message, review_cause,
@@ -153,6 +161,7 @@ pub(crate) async fn update(
         &posted as &[Option<OffsetDateTime>],
         &updated,
         &versions,
+        batch.name(),
     )
     .execute(conn)
     .await?;

@@ -7,11 +7,12 @@ use bursar_contracts::transaction::v1::{
     TransactionProviderRequested, TransactionProviderSucceeded, TransactionReviewRequired,
     TransactionReviewResolved, TransactionShortfallFound, TransactionType,
 };
-use bursar_events::{Aggregate, Event as LoggedEvent, EventData};
+use bursar_events::{Aggregate, Event as LoggedEvent, EventData, Logged};
 use bursar_money::{Currency, PositiveMoney};
 use prost::Message;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::transactions::Stored;
 use super::unreadable;
@@ -32,38 +33,58 @@ pub(crate) struct Told<'a> {
     pub(crate) actor: &'a str,
 }
 
-/// Appends the events that led to the transaction as it is now, in order. The
-/// last of them made its version.
-pub(crate) async fn append(
-    conn: &mut PgConnection,
-    stored: &Stored,
-    events: &[Event],
-    actor: &str,
-) -> Result<(), sqlx::Error> {
-    let told = Told {
-        stored,
-        events,
-        actor,
-    };
-    append_all(conn, &[told]).await
-}
+/// A row of the log to be. The rows of transactions name it when they are written, and
+/// then what is told of them is appended as it, in the same database transaction.
+#[derive(Debug)]
+#[must_use = "rows that name a batch have their events in it"]
+pub(crate) struct EventBatch(Uuid);
 
-/// Appends the events of several transactions.
-#[tracing::instrument(name = "store.events.append_all", skip_all)]
-pub(crate) async fn append_all(
-    conn: &mut PgConnection,
-    told: &[Told<'_>],
-) -> Result<(), sqlx::Error> {
-    let logged: Vec<_> = told.iter().flat_map(|told| encode(*told)).collect();
-    append_encoded(conn, &logged).await
-}
+impl EventBatch {
+    pub(crate) fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
 
-/// Appends what [`encode`] made, in the name of whoever encoded it.
-pub(crate) async fn append_encoded(
-    conn: &mut PgConnection,
-    logged: &[LoggedEvent],
-) -> Result<(), sqlx::Error> {
-    bursar_events::append(conn, logged).await
+    /// What it is called in the rows of transactions.
+    pub(super) fn name(&self) -> Uuid {
+        self.0
+    }
+
+    /// Appends the events that led to the transaction as it is now, in order. The last of
+    /// them made its version.
+    pub(crate) async fn append(
+        self,
+        conn: &mut PgConnection,
+        stored: &Stored,
+        events: &[Event],
+        actor: &str,
+    ) -> Result<(), sqlx::Error> {
+        let told = Told {
+            stored,
+            events,
+            actor,
+        };
+        self.append_all(conn, &[told]).await
+    }
+
+    /// Appends the events of several transactions.
+    pub(crate) async fn append_all(
+        self,
+        conn: &mut PgConnection,
+        told: &[Told<'_>],
+    ) -> Result<(), sqlx::Error> {
+        let logged: Vec<_> = told.iter().flat_map(|told| encode(*told)).collect();
+        self.append_encoded(conn, &logged).await
+    }
+
+    /// Appends what [`encode`] made, in the name of whoever encoded it.
+    #[tracing::instrument(name = "store.events.append", skip_all)]
+    pub(crate) async fn append_encoded(
+        self,
+        conn: &mut PgConnection,
+        logged: &[LoggedEvent],
+    ) -> Result<(), sqlx::Error> {
+        bursar_events::append_named(conn, self.0, logged).await
+    }
 }
 
 /// Events as the log takes them. They belong to the request under way.
@@ -206,19 +227,32 @@ fn initiated_message(initiated: &Initiated) -> TransactionInitiated {
     }
 }
 
+/// The log of a transaction, in order; empty when there is none.
+#[tracing::instrument(name = "store.events.log", skip_all)]
+pub(crate) async fn log(
+    conn: &mut PgConnection,
+    id: TransactionId,
+) -> Result<Vec<Logged>, sqlx::Error> {
+    let batches = sqlx::query_scalar!(
+        "SELECT event_batches FROM transactions WHERE transaction_id = $1",
+        id.uuid(),
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    bursar_events::of_aggregate(conn, id.uuid(), &batches.unwrap_or_default()).await
+}
+
 /// The log of a transaction, in order, as the domain reads it.
-#[tracing::instrument(name = "store.events.load", skip_all)]
 pub(crate) async fn load(
     conn: &mut PgConnection,
     id: TransactionId,
 ) -> Result<Vec<(Event, OffsetDateTime)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        "SELECT kind, data, occurred_at FROM events WHERE aggregate_id = $1 ORDER BY version",
-        id.uuid(),
-    )
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter()
+    read_all(&log(conn, id).await?)
+}
+
+/// What the domain reads of a log.
+pub(crate) fn read_all(log: &[Logged]) -> Result<Vec<(Event, OffsetDateTime)>, sqlx::Error> {
+    log.iter()
         .map(|row| {
             let event = decode(&row.kind, &row.data).ok_or_else(|| unreadable(&row.kind))?;
             Ok((event, row.occurred_at))

@@ -11,43 +11,6 @@ use uuid::Uuid;
 /// The most rows of one part.
 const LIMIT: i64 = 200;
 
-/// A row of the event log, without the data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LoggedRow {
-    pub(crate) event_id: Uuid,
-    pub(crate) version: i64,
-    pub(crate) actor: String,
-    pub(crate) correlation_id: String,
-    pub(crate) traceparent: Option<String>,
-    pub(crate) recorded_at: OffsetDateTime,
-    pub(crate) is_published: bool,
-}
-
-/// The rows of a transaction's log, in order. They are as many as its versions,
-/// and what is explained is the whole log, so there is no bound but that.
-#[tracing::instrument(name = "store.explain.log", skip_all)]
-pub(crate) async fn log(
-    conn: &mut PgConnection,
-    id: TransactionId,
-) -> Result<Vec<LoggedRow>, sqlx::Error> {
-    sqlx::query_as!(
-        LoggedRow,
-        r#"SELECT event_id, version, actor, correlation_id, traceparent, recorded_at,
-             NOT EXISTS (
-                 SELECT 1
-                 FROM outbox
-                 WHERE outbox.partition = events_partition(events.aggregate_id)
-                   AND outbox.seq = events.seq
-             ) AS "is_published!"
-         FROM events
-         WHERE aggregate_id = $1
-         ORDER BY version"#,
-        id.uuid(),
-    )
-    .fetch_all(conn)
-    .await
-}
-
 /// The idempotency key under which something was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeyRow {

@@ -15,6 +15,7 @@ use bursar_testkit::TestDatabase;
 use uuid::Uuid;
 
 use super::checks::Lease;
+use super::events::EventBatch;
 use super::transactions::Stored;
 use super::{callbacks, checks, events, transactions};
 use crate::domain::{
@@ -88,11 +89,13 @@ async fn begin(database: &TestDatabase, movement: Movement, lease: Duration) -> 
     .await
     .expect("a new check");
     assert_eq!(lease.correlation, Some(correlation));
-    transactions::insert(&mut conn, &stored)
+    let batch = EventBatch::new();
+    transactions::insert(&mut conn, &stored, &batch)
         .await
         .expect("a new row");
     let log = [Event::Initiated(initiated)];
-    events::append(&mut conn, &stored, &log, "usr_1")
+    batch
+        .append(&mut conn, &stored, &log, "usr_1")
         .await
         .expect("a new log");
     conn.commit().await.expect("it commits");
@@ -198,9 +201,11 @@ async fn write(database: &TestDatabase, stored: &mut Stored, step: Step) {
     stored.transaction = step.transaction;
     let id = stored.transaction.id;
     let mut conn = database.pool.begin().await.expect("a connection");
-    let turned = transactions::update(&mut conn, &stored.transaction, from).await;
+    let batch = EventBatch::new();
+    let turned = transactions::update(&mut conn, &stored.transaction, from, &batch).await;
     assert!(turned.expect("the row fits its constraints"));
-    events::append(&mut conn, stored, &step.events, "usr_1")
+    batch
+        .append(&mut conn, stored, &step.events, "usr_1")
         .await
         .expect("new versions");
     conn.commit().await.expect("it commits");
@@ -224,7 +229,8 @@ async fn rows_turn_by_compare_and_set() {
     let step = step(&stored.transaction, posted(), &TERMS, now()).expect("it fits");
     let mut conn = database.pool.acquire().await.expect("a connection");
     for expected in [true, false] {
-        let turned = transactions::update(&mut conn, &step.transaction, 1).await;
+        let turned =
+            transactions::update(&mut conn, &step.transaction, 1, &EventBatch::new()).await;
         assert_eq!(turned.expect("the statement runs"), expected);
     }
 }
@@ -384,6 +390,9 @@ async fn the_application_cannot_rewrite_history() {
         "UPDATE events SET version = 2",
         "DELETE FROM events",
         "TRUNCATE events",
+        "UPDATE event_batches SET versions = '{2}'",
+        "DELETE FROM event_batches",
+        "TRUNCATE event_batches",
         "DELETE FROM transactions",
         "TRUNCATE transactions",
         "DELETE FROM provider_callbacks",

@@ -10,6 +10,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::events::EventBatch;
 use super::prices::PriceColumns;
 use crate::domain::{Event, Initiated, Resolution, State, Transaction};
 use row::select_rows;
@@ -46,9 +47,13 @@ impl Stored {
     }
 }
 
-/// Records a new transaction.
+/// Records a new transaction, whose events go into a batch.
 #[tracing::instrument(name = "store.transactions.insert", skip_all)]
-pub(crate) async fn insert(conn: &mut PgConnection, stored: &Stored) -> Result<(), sqlx::Error> {
+pub(crate) async fn insert(
+    conn: &mut PgConnection,
+    stored: &Stored,
+    batch: &EventBatch,
+) -> Result<(), sqlx::Error> {
     let transaction = &stored.transaction;
     let movement = &transaction.movement;
     let refund = movement.refund();
@@ -62,11 +67,11 @@ pub(crate) async fn insert(conn: &mut PgConnection, stored: &Stored) -> Result<(
              payer_user_id, covers_shortfall, fee_minor, fee_payer, fee_rule_id,
              converted_currency_code, converted_minor, fx_rate, fx_spread_basis_points, fx_source,
              fx_observed_at, fx_rate_id, payout_account_id, adjustment_reason,
-             corrected_transaction_id, campaign_id
+             corrected_transaction_id, campaign_id, event_batches
          )
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
              $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31,
-             $32, $33)",
+             $32, $33, ARRAY[$34::uuid])",
         transaction.id.uuid(),
         stored.tenant.as_str(),
         movement.kind().name(),
@@ -100,6 +105,7 @@ pub(crate) async fn insert(conn: &mut PgConnection, stored: &Stored) -> Result<(
         adjustment.map(|adjustment| adjustment.reason.name()),
         adjustment.and_then(|adjustment| Some(adjustment.corrects?.uuid())),
         movement.campaign().map(CampaignId::uuid),
+        batch.name(),
     )
     .execute(conn)
     .await?;
@@ -107,13 +113,14 @@ pub(crate) async fn insert(conn: &mut PgConnection, stored: &Stored) -> Result<(
 }
 
 /// Turns the row to what later events made of it, if it is still at the
-/// version `from`; false when it is not. A refund that fails by it gives back what
-/// it had reserved of its original.
+/// version `from`; false when it is not. Those events go into a batch. A refund that
+/// fails by it gives back what it had reserved of its original.
 #[tracing::instrument(name = "store.transactions.update", skip_all)]
 pub(crate) async fn update(
     conn: &mut PgConnection,
     transaction: &Transaction,
     from: i64,
+    batch: &EventBatch,
 ) -> Result<bool, sqlx::Error> {
     let failure = transaction.failure.as_ref();
     let updated = sqlx::query!(
@@ -123,7 +130,8 @@ pub(crate) async fn update(
              failure_message = $11, review_cause = $12, beneficiary_user_id = $13, posted_at = $14,
              updated_at = $15, version = $16, share_number = $17, share_wallet_minor = $18,
              stopped_in = $19, resolution = $20, approved_at = $21,
-             payment_method = CASE WHEN $22 THEN payment_method END
+             payment_method = CASE WHEN $22 THEN payment_method END,
+             event_batches = event_batches || $23::uuid
          WHERE transaction_id = $1 AND version = $2",
         transaction.id.uuid(),
         from,
@@ -147,6 +155,7 @@ pub(crate) async fn update(
         transaction.resolution.map(Resolution::name),
         transaction.approved_at,
         transaction.may_be_asked(),
+        batch.name(),
     )
     .execute(&mut *conn)
     .await?;

@@ -34,7 +34,9 @@ impl House {
     pub(crate) async fn is_published(&self) {
         let text = String::new();
         self.counts_to(
-            "SELECT 1 - least(count(*), 1) FROM outbox WHERE $1 = ''",
+            "SELECT 1 - least(count(*), 1)
+             FROM (SELECT seq FROM outbox UNION ALL SELECT seq FROM outbox_batches) AS waiting
+             WHERE $1 = ''",
             &text,
         )
         .await;
@@ -92,7 +94,7 @@ impl House {
     /// The stream has every event of late, also where it was lost.
     pub(crate) async fn has_stream(&self) {
         let recorded: Vec<String> = sqlx::query_scalar(
-            "SELECT event_id::text FROM events WHERE recorded_at > now() - interval '3 minutes'",
+            "SELECT event_id::text FROM event_log WHERE recorded_at > now() - interval '3 minutes'",
         )
         .fetch_all(&self.database.pool)
         .await

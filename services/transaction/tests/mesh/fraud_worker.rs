@@ -52,7 +52,7 @@ async fn a_completed_transaction_is_looked_at_once() {
         .expect("there is money");
     let seven = "SELECT count(*) FROM fraud_profile_days WHERE payments = 2";
     mesh.until(seven, 1).await;
-    mesh.until("SELECT count(*) FROM outbox", 0).await;
+    mesh.until("SELECT count(*) FROM outbox_batches", 0).await;
     alice
         .withdraw(withdrawal(&from, 8))
         .await

@@ -15,7 +15,7 @@ async fn planted_breaks_are_found() {
                  kind, schema, data, actor, correlation_id, occurred_at)
              SELECT gen_random_uuid(), tenant_id, aggregate_kind, aggregate_id, subject, version + 1,
                  'transaction.review_required', schema, data, actor, correlation_id, occurred_at
-             FROM events WHERE kind = 'transaction.completed'",
+             FROM event_log WHERE kind = 'transaction.completed'",
             "no event after a terminal one",
         ),
         (
@@ -23,8 +23,12 @@ async fn planted_breaks_are_found() {
                  kind, schema, data, actor, correlation_id, occurred_at)
              SELECT gen_random_uuid(), tenant_id, aggregate_kind, aggregate_id, subject, version + 2,
                  kind, schema, data, actor, correlation_id, occurred_at
-             FROM events WHERE kind = 'transaction.completed'",
+             FROM event_log WHERE kind = 'transaction.completed'",
             "versions of events run 1..n without a gap",
+        ),
+        (
+            "UPDATE transactions SET event_batches = event_batches[2:]",
+            "a transaction names the batches that its events are in",
         ),
         (
             "UPDATE transactions SET version = version + 1",

@@ -183,7 +183,7 @@ async fn a_race_of_request_and_recovery_has_one_outcome() {
     mesh.until(completed, 20).await;
     assert_eq!(bob.balance(&to).await, (200, 0));
     assert_eq!(
-        mesh.count("SELECT count(*) FROM events WHERE version = 3")
+        mesh.count("SELECT count(*) FROM event_log WHERE version = 3")
             .await,
         1,
         "the deposit's"

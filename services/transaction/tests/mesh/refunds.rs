@@ -393,7 +393,7 @@ async fn a_shortfall_is_found_also_when_answers_are_lost() {
     assert_eq!(back.receivable, euros(600));
     assert_eq!(alice.balance(&wallet).await, (0, 0));
     assert_eq!(receivable(&mesh, &wallet).await, -600);
-    let bars = "SELECT count(*) FROM events WHERE kind = 'transaction.shortfall_found'";
+    let bars = "SELECT count(*) FROM event_log WHERE kind = 'transaction.shortfall_found'";
     assert_eq!(mesh.count(bars).await, 1);
     mesh.verify().await;
 }

@@ -22,6 +22,24 @@ pub async fn append_locked(
     connection: &mut PgConnection,
     events: &[Event],
 ) -> Result<(), sqlx::Error> {
+    append_row(connection, None, events).await
+}
+
+/// As [`append_locked`], with a name of the row, which was never given before. With the
+/// names of its batches [`of_aggregate`](super::of_aggregate) finds an aggregate's events.
+pub async fn append_named(
+    connection: &mut PgConnection,
+    name: Uuid,
+    events: &[Event],
+) -> Result<(), sqlx::Error> {
+    append_row(connection, Some(name), events).await
+}
+
+async fn append_row(
+    connection: &mut PgConnection,
+    name: Option<Uuid>,
+    events: &[Event],
+) -> Result<(), sqlx::Error> {
     if events.is_empty() {
         return Ok(());
     }
@@ -31,9 +49,9 @@ pub async fn append_locked(
         INSERT INTO event_batches (
             event_ids, aggregate_ids, versions, data, occurred_at, types, origins,
             aggregate_kinds, subject_prefixes, kinds, schemas,
-            tenant_ids, actors, correlation_ids, traceparents
+            tenant_ids, actors, correlation_ids, traceparents, id
         )
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
         "#,
         &row.event_ids,
         &row.aggregate_ids,
@@ -50,6 +68,7 @@ pub async fn append_locked(
         &row.actors as &[&str],
         &row.correlation_ids as &[&str],
         &row.traceparents as &[Option<&str>],
+        name,
     )
     .execute(connection)
     .await?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bursar_events::relay::republish;
-use bursar_events::{Event, VERSION_GAPS_SQL, append_locked};
+use bursar_events::{Event, VERSION_GAPS_SQL, append_locked, append_named, of_aggregate};
 use futures::future::join_all;
 use proptest::prelude::*;
 use sqlx::{Executor, PgConnection};
@@ -151,6 +151,43 @@ async fn batches_come_after_rows() {
         [(other, 1), (id, 1), (id, 2), (id, 3), (id, 4)]
     );
     relay.stop().await;
+}
+
+/// An aggregate's events are found in its rows and in the batches of the given names, in
+/// order, each with whether it is published. A name is given once.
+#[tokio::test]
+async fn an_aggregate_is_found_by_the_names_of_its_batches() {
+    let fixture = Fixture::new().await;
+    let (id, other) = (Uuid::now_v7(), Uuid::now_v7());
+    fixture.append(&[event(id, 1)]).await;
+    let names = [Uuid::now_v7(), Uuid::now_v7()];
+    let mut connection = fixture.pool.acquire().await.unwrap();
+    for (name, version) in names.into_iter().zip([2, 3]) {
+        let events = [event(other, version - 1), event(id, version)];
+        append_named(&mut connection, name, &events).await.unwrap();
+    }
+    let found = of_aggregate(&mut connection, id, &names[..1])
+        .await
+        .unwrap();
+    let versions: Vec<i64> = found.iter().map(|event| event.version).collect();
+    assert_eq!(versions, [1, 2]);
+    let found = of_aggregate(&mut connection, id, &names).await.unwrap();
+    let read: Vec<_> = found
+        .iter()
+        .map(|event| (event.version, event.is_published))
+        .collect();
+    assert_eq!(read, [(1, false), (2, false), (3, false)]);
+    let relay = fixture.relay();
+    fixture.until_published().await;
+    relay.stop().await;
+    let published = of_aggregate(&mut connection, id, &names).await.unwrap();
+    assert!(published.iter().all(|event| event.is_published));
+    let ids: Vec<Uuid> = found.iter().map(|event| event.event_id).collect();
+    let same: Vec<Uuid> = published.iter().map(|event| event.event_id).collect();
+    assert_eq!(ids, same);
+    let again = append_named(&mut connection, names[0], &[event(other, 3)]).await;
+    let error = again.unwrap_err();
+    assert!(error.as_database_error().unwrap().is_unique_violation());
 }
 
 /// A batch of more events than enter the stream at once is published whole, and

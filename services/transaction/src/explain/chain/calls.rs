@@ -17,10 +17,10 @@ pub(super) fn of(log: &[Logged]) -> Vec<(OffsetDateTime, ExplainedProviderCall)>
                 && before.known_at.is_none()
             {
                 // It is asked again only when nothing was sent.
-                tell(before, ProviderCallOutcome::NotSent, logged.at);
+                tell(before, ProviderCallOutcome::NotSent, logged.row.occurred_at);
             }
             calls.push((
-                logged.at,
+                logged.row.occurred_at,
                 ExplainedProviderCall {
                     provider: provider.to_string(),
                     attempt: *attempt,
@@ -39,11 +39,11 @@ fn answer(call: &mut ExplainedProviderCall, logged: &Logged) {
     match &logged.event {
         Event::ProviderAccepted { reference } => {
             call.provider_reference.clone_from(reference);
-            tell(call, ProviderCallOutcome::Accepted, logged.at);
+            tell(call, ProviderCallOutcome::Accepted, logged.row.occurred_at);
         }
         Event::ProviderSucceeded { reference } => {
             call.provider_reference.clone_from(reference);
-            tell(call, ProviderCallOutcome::Succeeded, logged.at);
+            tell(call, ProviderCallOutcome::Succeeded, logged.row.occurred_at);
         }
         Event::ProviderDeclined {
             reference,
@@ -53,11 +53,11 @@ fn answer(call: &mut ExplainedProviderCall, logged: &Logged) {
                 call.provider_reference.clone_from(reference);
             }
             call.decline_code.clone_from(decline_code);
-            tell(call, ProviderCallOutcome::Declined, logged.at);
+            tell(call, ProviderCallOutcome::Declined, logged.row.occurred_at);
         }
         Event::OutcomeUnknown { cause } => {
             call.lost_cause.clone_from(cause);
-            tell(call, ProviderCallOutcome::Lost, logged.at);
+            tell(call, ProviderCallOutcome::Lost, logged.row.occurred_at);
         }
         Event::Initiated(_)
         | Event::ShortfallFound { .. }

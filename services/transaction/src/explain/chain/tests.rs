@@ -83,9 +83,12 @@ fn material(events: &[(Event, i64)]) -> Material {
         description: String::new(),
         refunded_minor: 0,
     };
-    let row = |version| LoggedRow {
+    let row = |version, event: &Event, seconds| LoggedRow {
         event_id: Uuid::now_v7(),
         version,
+        kind: event.kind().to_owned(),
+        data: Vec::new(),
+        occurred_at: start + Duration::seconds(seconds),
         actor: "usr_1".to_owned(),
         correlation_id: "c-1".to_owned(),
         traceparent: Some(format!("00-{}-00f067aa0ba902b7-01", "4b".repeat(16))),
@@ -102,9 +105,8 @@ fn material(events: &[(Event, i64)]) -> Material {
         log: (1..)
             .zip(events)
             .map(|(version, (event, seconds))| Logged {
+                row: row(version, &event, seconds),
                 event,
-                at: start + Duration::seconds(seconds),
-                row: row(version),
             })
             .collect(),
         key: Some(KeyRow {

@@ -23,8 +23,9 @@ use crate::fraud::Subject;
 use crate::intents::{Asked, Fate};
 use crate::limits::{self, LimitError, Mover};
 use crate::pricing;
+use crate::store::events::EventBatch;
 use crate::store::transactions::Stored;
-use crate::store::{checks, events, payment_methods, transactions};
+use crate::store::{checks, payment_methods, transactions};
 use crate::watch;
 
 impl Creation {
@@ -239,18 +240,20 @@ impl Creation {
         let (tenant, lease_time) = (&stored.tenant, self.lease_time());
         let holder = self.engine.holder;
         let lease = checks::insert(database, tenant, id, holder, lease_time, &correlation).await?;
+        let batch = EventBatch::new();
         if first.transaction.is_screened() {
             // A row begins PENDING and is turned from there; there is nothing to check.
-            transactions::insert(database, &begun).await?;
-            transactions::update(database, &first.transaction, begun.transaction.version).await?;
+            let (turned, from) = (&first.transaction, begun.transaction.version);
+            transactions::insert(database, &begun, &batch).await?;
+            transactions::update(database, turned, from, &batch).await?;
             checks::remove(database, &lease).await?;
         } else {
-            transactions::insert(database, &stored).await?;
+            transactions::insert(database, &stored, &batch).await?;
         }
         if let Some(method) = &self.payment_method {
             payment_methods::keep(database, id, method).await?;
         }
-        events::append(database, &stored, &log, &self.actor).await?;
+        batch.append(database, &stored, &log, &self.actor).await?;
         let run = self.live_run(stored, lease, false);
         let first = Step {
             events: Vec::new(),

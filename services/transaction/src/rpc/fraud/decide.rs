@@ -23,9 +23,10 @@ use crate::domain::decide_screened;
 use crate::error::Error;
 use crate::fraud::Stage;
 use crate::limits;
+use crate::store::checks;
+use crate::store::events::EventBatch;
 use crate::store::fraud::cases::{self, Case, End};
 use crate::store::transactions::{self, Stored};
-use crate::store::{checks, events};
 use crate::watch;
 
 /// A decision and its place among the keys.
@@ -147,14 +148,17 @@ impl Decided {
             }
         }
         let from = stored.transaction.version;
-        if !transactions::update(conn, &step.transaction, from).await? {
+        let batch = EventBatch::new();
+        if !transactions::update(conn, &step.transaction, from, &batch).await? {
             return Err(FraudError::busy(id));
         }
         let after = Stored {
             transaction: step.transaction,
             ..stored
         };
-        events::append(conn, &after, &step.events, &self.end.by).await?;
+        batch
+            .append(conn, &after, &step.events, &self.end.by)
+            .await?;
         limits::release(conn, [&after.transaction]).await?;
         Ok(after)
     }

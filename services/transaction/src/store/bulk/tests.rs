@@ -8,6 +8,7 @@ use bursar_money::{Currency, PositiveMoney};
 use bursar_server::now;
 use bursar_status::correlation::CorrelationId;
 use bursar_testkit::TestDatabase;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::bulk::{Bulk, Counts, Item, ItemResult, Mode};
@@ -15,6 +16,7 @@ use crate::domain::{
     Event, Initiated, Movement, Price, Refusal, RefusalReason, Side, State, Transaction,
 };
 use crate::store::bulk_checks::{self, Lease};
+use crate::store::events::{EventBatch, Told};
 use crate::store::transactions::{self, Stored};
 use crate::store::{bulk, bulk_rows, events};
 
@@ -98,14 +100,29 @@ async fn begin(
         .await
         .expect("new rows");
     let rows: Vec<&Stored> = items.iter().map(|item| &item.stored).collect();
-    bulk_rows::insert(&mut conn, &rows).await.expect("new rows");
-    for (stored, event) in rows.into_iter().zip(told) {
-        events::append(&mut conn, stored, &[event], "usr_1")
-            .await
-            .expect("new logs");
-    }
+    let batch = EventBatch::new();
+    let inserted = bulk_rows::insert(&mut conn, &rows, &batch).await;
+    inserted.expect("new rows");
+    append(&mut conn, batch, rows.into_iter().zip(&told)).await;
     conn.commit().await.expect("it commits");
     (new, items, lease)
+}
+
+/// Tells of each transfer by an event.
+async fn append<'a>(
+    conn: &mut PgConnection,
+    batch: EventBatch,
+    told: impl Iterator<Item = (&'a Stored, &'a Event)>,
+) {
+    let told: Vec<Told<'_>> = told
+        .map(|(stored, event)| Told {
+            stored,
+            events: std::slice::from_ref(event),
+            actor: "usr_1",
+        })
+        .collect();
+    let appended = batch.append_all(conn, &told).await;
+    appended.expect("new versions");
 }
 
 /// Ends transfers, each by its event.
@@ -129,17 +146,11 @@ async fn end(
     }
     let ended = &items[..ends.len()];
     let rows: Vec<&Transaction> = ended.iter().map(|item| &item.stored.transaction).collect();
-    assert!(bulk_rows::update(&mut conn, &rows).await.expect("they fit"));
-    for (item, event) in ended.iter().zip(ends) {
-        events::append(
-            &mut conn,
-            &item.stored,
-            std::slice::from_ref(event),
-            "usr_1",
-        )
-        .await
-        .expect("a new version");
-    }
+    let batch = EventBatch::new();
+    let updated = bulk_rows::update(&mut conn, &rows, &batch).await;
+    assert!(updated.expect("they fit"));
+    let stored = ended.iter().map(|item| &item.stored);
+    append(&mut conn, batch, stored.zip(ends)).await;
     bulk::count(&mut conn, bulk).await.expect("it counts");
     conn.commit().await.expect("it commits");
 }
@@ -271,11 +282,15 @@ async fn rows_turn_by_compare_and_set() {
     let rows: Vec<&Transaction> = items.iter().map(|item| &item.stored.transaction).collect();
     let mut conn = database.pool.acquire().await.expect("a connection");
     assert!(
-        bulk_rows::update(&mut conn, &rows[..1])
+        bulk_rows::update(&mut conn, &rows[..1], &EventBatch::new())
             .await
             .expect("runs")
     );
-    assert!(!bulk_rows::update(&mut conn, &rows).await.expect("runs"));
+    assert!(
+        !bulk_rows::update(&mut conn, &rows, &EventBatch::new())
+            .await
+            .expect("runs")
+    );
 }
 
 /// Refusals are noted, read back, and taken back.

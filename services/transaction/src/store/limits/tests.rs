@@ -13,6 +13,7 @@ use super::rules::{self, Record};
 use super::*;
 use crate::domain::limit::{LimitKind, Limited, Scope};
 use crate::domain::{Event, Failure, Initiated, Movement, Price, Transaction};
+use crate::store::events::EventBatch;
 use crate::store::transactions::{self, Stored};
 
 const MARCH: OffsetDateTime = datetime!(2026-03-31 23:59:59.999999 UTC);
@@ -94,7 +95,7 @@ async fn fail(conn: &mut PgConnection, stored: &mut Stored) {
         .transaction
         .apply(&event, stored.transaction.created_at);
     applied.expect("it is pending");
-    let updated = transactions::update(conn, &stored.transaction, from).await;
+    let updated = transactions::update(conn, &stored.transaction, from, &EventBatch::new()).await;
     assert!(updated.expect("it runs"));
 }
 
@@ -158,7 +159,7 @@ async fn periods_and_users_are_counted_apart() {
         .map(|index: usize| transaction(&demands[index]))
         .collect();
     for stored in &recorded {
-        let inserted = transactions::insert(&mut conn, stored).await;
+        let inserted = transactions::insert(&mut conn, stored, &EventBatch::new()).await;
         inserted.expect("a new row");
     }
     conn.commit().await.expect("it commits");
@@ -219,7 +220,7 @@ async fn what_fails_while_it_is_counted_is_left_out() {
     let stays = transaction(&demand(alice, 20, APRIL));
     let mut conn = database.pool.acquire().await.expect("a connection");
     for stored in [&before, &stays] {
-        let inserted = transactions::insert(&mut conn, stored).await;
+        let inserted = transactions::insert(&mut conn, stored, &EventBatch::new()).await;
         inserted.expect("a new row");
     }
     put(&database, Some(100), None).await;

@@ -62,9 +62,11 @@ async fn draw(
         description: String::new(),
         refunded_minor: 0,
     };
-    transactions::insert(conn, &stored).await.expect("new row");
+    let batch = EventBatch::new();
+    let inserted = transactions::insert(conn, &stored, &batch).await;
+    inserted.expect("new row");
     let log = [Event::Initiated(initiated)];
-    let appended = events::append(conn, &stored, &log, "usr_1").await;
+    let appended = batch.append(conn, &stored, &log, "usr_1").await;
     appended.expect("a new log");
     Ok(stored)
 }
@@ -135,7 +137,7 @@ async fn only_failed_refunds_give_their_reserve_back() {
     assert_eq!(reserved(&database, original).await, 40);
     // Whoever comes later with the same outcome changes nothing.
     let mut conn = database.pool.acquire().await.expect("a connection");
-    let again = transactions::update(&mut conn, &failed.transaction, 1).await;
+    let again = transactions::update(&mut conn, &failed.transaction, 1, &EventBatch::new()).await;
     assert!(!again.expect("the statement runs"));
     drop(conn);
     assert_eq!(reserved(&database, original).await, 40);
