@@ -393,7 +393,7 @@ pub(crate) const RECONCILIATION: [Passage; 10] = [
 ];
 
 /// Where events pass on their way out, and in again.
-pub(crate) const EVENTS: [Passage; 7] = [
+pub(crate) const EVENTS: [Passage; 8] = [
     asking(
         &[
             "consumer.before_commit_together",
@@ -410,7 +410,7 @@ pub(crate) const EVENTS: [Passage; 7] = [
         &[
             "relay.before_add",
             "relay.after_add",
-            "relay.before_delete",
+            "relay.before_batches_delete",
             "relay.after_delete",
             "relay.before_settle",
             "relay.after_settle",
@@ -439,6 +439,8 @@ pub(crate) const EVENTS: [Passage; 7] = [
         ],
         &[Flow::TransferAfterLoss],
     ),
+    // The events of rules are rows.
+    asking(&["relay.before_delete"], &[Flow::FraudRuleEnd]),
     asking(
         &["consumer.before_skip", "consumer.after_skip"],
         // First events are passed over without a look.

@@ -177,7 +177,7 @@ impl Run {
                 break;
             };
             let seqs: Vec<i64> = chunk.iter().map(|batch| batch.seq).collect();
-            crash_point!("relay.before_delete");
+            crash_point!("relay.before_batches_delete");
             let deleted = batches::delete(&self.pool, &self.leases, &self.key, &seqs, last).await?;
             if deleted < seqs.len() as u64 {
                 self.leases.doubt();
