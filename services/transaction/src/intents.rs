@@ -6,6 +6,7 @@
 //! ```text
 //! BEGIN
 //! INSERT INTO idempotency_keys …      the claims, in the order of the keys
+//! SELECT FROM idempotency_keys …      what became of the keys that came before
 //! the fraud rules                     as they are now; their users wait for each other
 //! the fee rules                       as they are now
 //! the limits                          what is used of them is reserved
@@ -16,14 +17,14 @@
 //! COMMIT
 //! ```
 //!
-//! A key that came before, a transfer that a person must look at, and every transfer
-//! of a batch that the database refuses, is recorded by its own call.
+//! The second of two with one key, a transfer that a person must look at, and every
+//! transfer of a batch that the database refuses, is recorded by its own call.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use bursar_aip::id::{TransactionId, UserId};
-use bursar_aip::idempotency::{self, Answer, Claiming};
+use bursar_aip::idempotency::{self, Answer, Claim, Claiming};
 use bursar_money::PositiveMoney;
 use bursar_server::{crash_point, database, now};
 use bursar_status::correlation;
@@ -88,6 +89,8 @@ pub(crate) enum Fate {
         /// The step.
         first: Box<Step>,
     },
+    /// Its key came before.
+    Before(Claim),
     /// It is refused, and the answer is kept.
     Refused(Status),
     /// It is not recorded here.
@@ -213,11 +216,13 @@ impl<'a> Batch<'a> {
                 }
             })
             .collect();
-        let free = idempotency::claim_all(conn, &claiming, at).await?;
-        for (index, is_free) in firsts.into_iter().zip(free) {
-            if !is_free {
-                fates[index] = Some(Fate::Alone);
-            }
+        let claims = idempotency::claim_all(conn, &claiming, at).await?;
+        for (index, claim) in firsts.into_iter().zip(claims) {
+            fates[index] = match claim {
+                Some(Claim::Claimed) => None,
+                Some(before) => Some(Fate::Before(before)),
+                None => Some(Fate::Alone),
+            };
         }
         Ok(Self { pieces, fates, at })
     }
@@ -290,7 +295,7 @@ impl<'a> Batch<'a> {
             .filter(|one| match &self.fates[one.index] {
                 None => true,
                 Some(Fate::Refused(_)) => one.screening.verdict == Verdict::Deny,
-                Some(Fate::Begun { .. } | Fate::Alone) => false,
+                Some(Fate::Begun { .. } | Fate::Before(_) | Fate::Alone) => false,
             })
             .map(|one| (&one.subject, &one.screening))
             .collect();

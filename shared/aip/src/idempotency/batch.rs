@@ -1,12 +1,14 @@
 //! Keys of many requests at once, for effects that are made together.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use bursar_crash::canary;
 use sqlx::{PgConnection, query};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::answer::Answer;
+use super::store::{Claim, Found};
 use super::{Scope, TTL};
 
 /// A request whose answer is known with its claim.
@@ -88,10 +90,34 @@ pub struct Claiming<'a> {
     pub resource: Option<Uuid>,
 }
 
-/// Claims the keys of requests in one statement, as [`super::claim`] does one.
-/// Says of each request whether its key was free; for the others [`answer_all`]'s
-/// rules hold.
+/// Claims the keys of requests together, as [`super::claim`] does one. `None` for a key
+/// that has expired, or that was let go of meanwhile: its request must be settled by
+/// [`super::claim`]. Otherwise [`answer_all`]'s rules hold.
 pub async fn claim_all(
+    conn: &mut PgConnection,
+    requests: &[Claiming<'_>],
+    now: OffsetDateTime,
+) -> Result<Vec<Option<Claim>>, sqlx::Error> {
+    let free = insert_all(conn, requests, now).await?;
+    let taken = requests.iter().zip(&free).filter(|(_, is_free)| !**is_free);
+    let taken: Vec<&Claiming<'_>> = taken.map(|(request, _)| request).collect();
+    let mut found = find_all(conn, &taken).await?.into_iter();
+    let settled = |(request, is_free): (&Claiming<'_>, bool)| {
+        if is_free {
+            return Some(Claim::Claimed);
+        }
+        let found = found.next().flatten();
+        if canary!("idempotency.claim_ignored") {
+            return Some(Claim::Claimed);
+        }
+        let found = found.filter(|found| found.expires_at > now)?;
+        Some(found.against(&request.fingerprint))
+    };
+    Ok(requests.iter().zip(free).map(settled).collect())
+}
+
+/// Inserts the claims whose keys have no rows, and says which these are.
+async fn insert_all(
     conn: &mut PgConnection,
     requests: &[Claiming<'_>],
     now: OffsetDateTime,
@@ -129,6 +155,48 @@ pub async fn claim_all(
         .into_iter()
         .map(|row| (row.tenant_id, row.principal, row.method, row.key));
     Ok(scopes.which(found.collect()))
+}
+
+/// The rows of the requests' keys, in their order.
+async fn find_all(
+    conn: &mut PgConnection,
+    requests: &[&Claiming<'_>],
+) -> Result<Vec<Option<Found>>, sqlx::Error> {
+    if requests.is_empty() {
+        return Ok(Vec::new());
+    }
+    let scopes = Scopes::of(requests.iter().map(|request| request.scope));
+    let rows = query!(
+        r#"SELECT wanted.number AS "number!", keys.fingerprint, keys.resource,
+             keys.answer_code, keys.answer_message, keys.answer_body, keys.expires_at
+         FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[])
+             WITH ORDINALITY AS wanted (tenant_id, principal, method, key, number)
+         JOIN idempotency_keys AS keys USING (tenant_id, principal, method, key)"#,
+        &scopes.tenants as &[&str],
+        &scopes.principals as &[&str],
+        &scopes.methods as &[&str],
+        &scopes.keys as &[&str],
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut found: HashMap<i64, Found> = rows
+        .into_iter()
+        .map(|row| {
+            let found = Found {
+                fingerprint: row.fingerprint,
+                resource: row.resource,
+                answer_code: row.answer_code,
+                answer_message: row.answer_message,
+                answer_body: row.answer_body,
+                expires_at: row.expires_at,
+            };
+            (row.number, found)
+        })
+        .collect();
+    Ok((1..)
+        .take(requests.len())
+        .map(|number| found.remove(&number))
+        .collect())
 }
 
 /// Records the answers to claimed requests in one statement, as [`super::complete`]

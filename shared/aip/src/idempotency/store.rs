@@ -142,18 +142,18 @@ pub async fn delete_expired(
 }
 
 /// A row of the table.
-struct Found {
-    fingerprint: Vec<u8>,
-    resource: Option<Uuid>,
-    answer_code: Option<i16>,
-    answer_message: Option<Vec<u8>>,
-    answer_body: Option<Vec<u8>>,
-    expires_at: OffsetDateTime,
+pub(super) struct Found {
+    pub(super) fingerprint: Vec<u8>,
+    pub(super) resource: Option<Uuid>,
+    pub(super) answer_code: Option<i16>,
+    pub(super) answer_message: Option<Vec<u8>>,
+    pub(super) answer_body: Option<Vec<u8>>,
+    pub(super) expires_at: OffsetDateTime,
 }
 
 impl Found {
     /// What a request with this fingerprint is told.
-    fn against(self, fingerprint: &[u8; 32]) -> Claim {
+    pub(super) fn against(self, fingerprint: &[u8; 32]) -> Claim {
         if self.fingerprint != fingerprint && !canary!("idempotency.body_ignored") {
             return Claim::Reused;
         }

@@ -20,6 +20,7 @@ use uuid::Uuid;
 const NOW: OffsetDateTime = datetime!(2026-01-31 12:00:00.123456 UTC);
 
 /// Who asks, with the parts of a scope that borrow from it.
+#[derive(Clone)]
 struct Asker {
     tenant: TenantId,
     principal: &'static str,

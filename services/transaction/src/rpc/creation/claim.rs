@@ -45,6 +45,7 @@ impl Creation {
                     let run = self.live_run(*stored, lease, false);
                     return Ok(Claimed::Run(Box::new((run, *first))));
                 }
+                Fate::Before(claim) => return Ok(Claimed::Before(claim)),
                 Fate::Refused(status) => return Ok(Claimed::Refused(status)),
                 Fate::Alone => {}
             }
