@@ -13,7 +13,7 @@ use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId, StreamPendingReply, StreamReadOptions, StreamReadReply};
 use redis::{AsyncCommands, RedisResult};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::connection;
 use crate::envelope::{self, EnvelopeError};
@@ -22,7 +22,10 @@ use crate::received::Received;
 /// The name under which every instance reads.
 const READER: &str = "owner";
 /// How many entries are read at once.
-const BATCH_ENTRIES: usize = 100;
+const BATCH_ENTRIES: usize = 500;
+/// For how long entries gather after some came together. What takes effect together
+/// costs the less an event the more they are, and a lone event waits for nobody.
+const GATHER: Duration = Duration::from_millis(40);
 /// How long Redis waits for new entries before it answers with none: less than an
 /// answer may take.
 const BLOCK: Duration = Duration::from_millis(1000);
@@ -153,8 +156,12 @@ impl Stream {
                 continue;
             }
             crash_point!("consumer.after_read");
+            let is_part_of_many = (2..BATCH_ENTRIES).contains(&batch.len());
             if entries.send(batch).await.is_err() {
                 return Ok(());
+            }
+            if is_part_of_many {
+                sleep(GATHER).await;
             }
         }
         Ok(())
