@@ -48,7 +48,7 @@ impl Context {
         match policy::of(self.method).and_then(|policy| policy.access.as_ref()) {
             Some(Access::Permission(permission)) => Ok(permission),
             Some(Access::Public(_) | Access::Internal(_)) | None => {
-                Err(unauthenticated("the call is nobody's by a permission"))
+                Err(unauthenticated("the RPC requires no permission"))
             }
         }
     }
