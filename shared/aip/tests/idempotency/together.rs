@@ -1,13 +1,23 @@
 //! Keys of many requests in one statement.
 
-use bursar_aip::idempotency::{Answer, Claim, Claiming, claim_all, complete_all, fingerprint};
+use bursar_aip::idempotency::{Answer, Claim, Claiming, TTL, claim_all, complete_all, fingerprint};
 use sqlx::PgPool;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::database::Database;
 use crate::{Asker, NOW, money};
 
 async fn claims(pool: &PgPool, askers: &[Asker], body: i64) -> Vec<Option<Claim>> {
+    claims_at(pool, askers, body, NOW).await
+}
+
+async fn claims_at(
+    pool: &PgPool,
+    askers: &[Asker],
+    body: i64,
+    now: OffsetDateTime,
+) -> Vec<Option<Claim>> {
     let claiming: Vec<Claiming<'_>> = askers
         .iter()
         .map(|asker| Claiming {
@@ -17,7 +27,7 @@ async fn claims(pool: &PgPool, askers: &[Asker], body: i64) -> Vec<Option<Claim>
         })
         .collect();
     let mut transaction = pool.begin().await.expect("the database answers");
-    let claims = claim_all(&mut transaction, &claiming, NOW)
+    let claims = claim_all(&mut transaction, &claiming, now)
         .await
         .expect("the claims are decided");
     transaction.commit().await.expect("the claims commit");
@@ -51,7 +61,8 @@ async fn keys_that_came_before_hear_what_became_of_them() {
     let database = Database::create().await;
     let askers = ["answered", "waiting", "expired", "new"].map(Asker::new);
     let answers = [4, 5].map(|number| Answer::response(&money(number)));
-    claims(&database.pool, &askers[..3], 1).await;
+    claims(&database.pool, &askers[..2], 1).await;
+    claims_at(&database.pool, &askers[2..3], 1, NOW - TTL).await;
     let all = [
         (askers[0].scope(), &answers[0]),
         (askers[2].scope(), &answers[1]),
@@ -59,11 +70,6 @@ async fn keys_that_came_before_hear_what_became_of_them() {
     let mut transaction = database.pool.begin().await.expect("the database answers");
     let done = complete_all(&mut transaction, &all).await;
     assert_eq!(done.expect("they are written"), [true, true]);
-    sqlx::query("UPDATE idempotency_keys SET expires_at = $1 WHERE key = 'expired'")
-        .bind(NOW)
-        .execute(&mut *transaction)
-        .await
-        .expect("it is made older");
     transaction.commit().await.expect("the answers commit");
     let [answer, _] = answers;
     let in_use = Claim::InUse {
