@@ -107,7 +107,7 @@ pub async fn claim_all(
             return Some(Claim::Claimed);
         }
         let found = found.next().flatten();
-        if canary!("idempotency.claim_ignored") {
+        if canary!("idempotency.claims_ignored") {
             return Some(Claim::Claimed);
         }
         let found = found.filter(|found| found.expires_at > now)?;

@@ -1,4 +1,4 @@
-//! Keys of many requests in one statement.
+//! Keys of many requests at once.
 
 use bursar_aip::idempotency::{Answer, Claim, Claiming, TTL, claim_all, complete_all, fingerprint};
 use sqlx::PgPool;

@@ -103,7 +103,7 @@ const fn identity(name: &'static str) -> Test {
 }
 
 /// Every canary in the code, in the order of the names.
-pub const CANARIES: [Canary; 27] = [
+pub const CANARIES: [Canary; 28] = [
     canary(
         "answer.not_kept",
         "commits an outcome without the answer that its key shall get again",
@@ -148,6 +148,11 @@ pub const CANARIES: [Canary; 27] = [
         "idempotency.claim_ignored",
         "acts again on a key that came before",
         idempotency("contention::one_of_fifty_duplicates_runs"),
+    ),
+    canary(
+        "idempotency.claims_ignored",
+        "acts again on keys that came before, when they come with others",
+        idempotency("together::keys_that_came_before_hear_what_became_of_them"),
     ),
     canary(
         "inbox.ignored",
