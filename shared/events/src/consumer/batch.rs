@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::Handling;
 use super::attempt::Attempts;
 use super::lane::{Task, Work};
-use super::together::Run;
+use super::together::{self, Run};
 use crate::inbox::{self, Skipped};
 use crate::received::Received;
 
@@ -115,15 +115,16 @@ where
     }
 
     /// Lets what came together take effect together, where that is possible, and
-    /// returns those aggregates.
+    /// returns those aggregates. The rest the lanes try, one by one.
     async fn take_free(&self, batch: &Batch) -> Vec<Uuid> {
         let runs: Vec<Run<'_>> = batch.free().filter_map(Run::of).collect();
-        if self.take_together(&runs).await {
-            runs.iter().map(|run| run.event.aggregate_id).collect()
-        } else {
-            // The lanes try, one by one.
-            Vec::new()
+        let mut taken = Vec::new();
+        for runs in runs.chunks(together::MOST) {
+            if self.take_together(runs).await {
+                taken.extend(runs.iter().map(|run| run.event.aggregate_id));
+            }
         }
+        taken
     }
 }
 

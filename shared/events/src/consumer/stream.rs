@@ -24,7 +24,7 @@ const READER: &str = "owner";
 /// How many entries are read at once.
 const BATCH_ENTRIES: usize = 500;
 /// For how long entries gather after some came together. What takes effect together
-/// costs the less an event the more they are, and a lone event waits for nobody.
+/// costs the less an event the more they are; where events come one by one, none waits.
 const GATHER: Duration = Duration::from_millis(40);
 /// How long Redis waits for new entries before it answers with none: less than an
 /// answer may take.
@@ -71,6 +71,12 @@ impl From<StreamId> for Entry {
             content,
         }
     }
+}
+
+/// Whether a reading of so many entries makes it likely that more are about to come: of
+/// one it does not, and behind a full one they are there already.
+fn is_part_of_a_crowd(entries: usize) -> bool {
+    (2..BATCH_ENTRIES).contains(&entries)
 }
 
 /// A connection to the stream of one source.
@@ -156,11 +162,11 @@ impl Stream {
                 continue;
             }
             crash_point!("consumer.after_read");
-            let is_part_of_many = (2..BATCH_ENTRIES).contains(&batch.len());
+            let is_part_of_a_crowd = is_part_of_a_crowd(batch.len());
             if entries.send(batch).await.is_err() {
                 return Ok(());
             }
-            if is_part_of_many {
+            if is_part_of_a_crowd {
                 sleep(GATHER).await;
             }
         }
@@ -200,5 +206,18 @@ impl Stream {
             .flat_map(|key| key.ids)
             .map(Entry::from)
             .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Neither a lone entry nor a full reading is followed by a wait.
+    #[test]
+    fn only_a_crowd_gathers() {
+        let readings = [1, 2, BATCH_ENTRIES - 1, BATCH_ENTRIES];
+        let gathers = readings.map(is_part_of_a_crowd);
+        assert_eq!(gathers, [false, true, true, false]);
     }
 }

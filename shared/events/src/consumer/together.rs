@@ -18,6 +18,9 @@ use crate::received::{HandlerError, Received};
 
 /// How few events are worth it.
 const FEWEST: usize = 2;
+/// How many take effect in one transaction at most. A handler has one event's time for
+/// all of them.
+pub(super) const MOST: usize = 100;
 
 /// Events of one aggregate of which the last is to be handled, and no other.
 pub(super) struct Run<'a> {
