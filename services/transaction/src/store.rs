@@ -1,13 +1,12 @@
 //! The transactions in PostgreSQL.
 //!
-//! Lock order inside a database transaction: `transaction_checks`, then
-//! `transactions`, then `events`, then `idempotency_keys`; the transaction that
-//! claims a key first inserts new rows only, so it waits for nobody behind the
-//! key. One that records a refund locks the original's row before the key; a
-//! refund's own row comes before its original's, and no original is a refund, so
-//! nobody waits in a circle. A quote is locked behind the key of the transaction that
-//! uses it, and what comes after is new rows only, but for those of `limit_usage`: these
-//! come last of all (see [`limits`]). READ COMMITTED is assumed.
+//! Lock order inside a database transaction: `transaction_checks`, then `transactions`,
+//! then `idempotency_keys`; the transaction that claims a key first inserts new rows
+//! only, so it waits for nobody behind the key. One that records a refund locks the
+//! original's row before the key; a refund's own row comes before its original's, and no
+//! original is a refund, so nobody waits in a circle. A quote is locked behind the key of
+//! the transaction that uses it, and what comes after is new rows only, but for those of
+//! `limit_usage`: these come last of all (see [`limits`]). READ COMMITTED is assumed.
 
 pub(crate) mod bulk;
 pub(crate) mod bulk_checks;

@@ -7,7 +7,8 @@
 //!    trigger notes each new row in `outbox`. A service that writes many at once,
 //!    and holds the locks of all their aggregates, writes them as one row of
 //!    `event_batches` instead ([`append_locked`], [`BatchRow`]), noted in
-//!    `outbox_batches`. The view `event_log` has the events of both.
+//!    `outbox_batches`. One that wants to read them again gives the row a name
+//!    ([`append_named`], [`of_aggregate`]). The view `event_log` has the events of both.
 //! 2. The [`relay`] of that database publishes it to the stream
 //!    `bursar:events:<source>` as a CloudEvent, at least once and, for each
 //!    aggregate, in the order of the versions. Then its outbox row goes.

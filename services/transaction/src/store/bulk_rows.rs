@@ -92,8 +92,8 @@ pub(crate) async fn insert(
 }
 
 /// Turns the rows of transfers from their first event to their second, which go into a
-/// batch; false, and nothing may be committed, when one of them is not at its first. They are locked in
-/// the order of their ids, as everybody does who locks several.
+/// batch; false, and nothing may be committed, when one of them is not at its first. They
+/// are locked in the order of their ids, as everybody does who locks several.
 #[tracing::instrument(name = "store.bulk_rows.update", skip_all)]
 pub(crate) async fn update(
     conn: &mut PgConnection,

@@ -381,6 +381,35 @@ async fn callbacks_are_matched_later() {
     assert_eq!(due, [known.transaction.id]);
 }
 
+/// Behind a batch no event is written as a row, where the relay would never publish it;
+/// behind a row one is, as programs of the version before do.
+#[tokio::test]
+async fn no_row_of_events_comes_behind_a_batch() {
+    let database = database().await;
+    let (stored, _) = begin(&database, transfer(), LEASE).await;
+    let step = step(&stored.transaction, posted(), &TERMS, now()).expect("it fits");
+    let after = Stored {
+        transaction: step.transaction,
+        ..stored
+    };
+    let row = events::encode(events::Told {
+        stored: &after,
+        events: &step.events,
+        actor: "usr_1",
+    });
+    let mut conn = database.pool.acquire().await.expect("a connection");
+    let refused = bursar_events::append(&mut conn, &row).await;
+    let refused = refused.expect_err("the first event is in a batch");
+    let refused = refused.as_database_error().expect("the database refuses");
+    assert_eq!(refused.constraint(), Some("events_refuse_behind_batch"));
+    sqlx::query("UPDATE transactions SET event_batches = '{}'")
+        .execute(&mut *conn)
+        .await
+        .expect("it is as the version before leaves it");
+    let written = bursar_events::append(&mut conn, &row).await;
+    written.expect("it has no batch");
+}
+
 /// The application can neither change nor delete what it has recorded as fact.
 #[tokio::test]
 async fn the_application_cannot_rewrite_history() {

@@ -11,18 +11,22 @@ use crate::support::prices::{rule, transfer_quote};
 async fn planted_breaks_are_found() {
     let breaks = [
         (
-            "INSERT INTO events (event_id, tenant_id, aggregate_kind, aggregate_id, subject, version,
-                 kind, schema, data, actor, correlation_id, occurred_at)
-             SELECT gen_random_uuid(), tenant_id, aggregate_kind, aggregate_id, subject, version + 1,
-                 'transaction.review_required', schema, data, actor, correlation_id, occurred_at
+            "INSERT INTO event_batches (event_ids, aggregate_ids, versions, data, occurred_at, types,
+                 origins, aggregate_kinds, subject_prefixes, kinds, schemas, tenant_ids, actors,
+                 correlation_ids, traceparents)
+             SELECT ARRAY[gen_random_uuid()], ARRAY[aggregate_id], ARRAY[version + 1], ARRAY[data],
+                 ARRAY[occurred_at], '{1}', '{1}', ARRAY[aggregate_kind], '{txn_}', '{transaction.review_required}',
+                 ARRAY[schema], ARRAY[tenant_id], ARRAY[actor], ARRAY[correlation_id], '{NULL}'
              FROM event_log WHERE kind = 'transaction.completed'",
             "no event after a terminal one",
         ),
         (
-            "INSERT INTO events (event_id, tenant_id, aggregate_kind, aggregate_id, subject, version,
-                 kind, schema, data, actor, correlation_id, occurred_at)
-             SELECT gen_random_uuid(), tenant_id, aggregate_kind, aggregate_id, subject, version + 2,
-                 kind, schema, data, actor, correlation_id, occurred_at
+            "INSERT INTO event_batches (event_ids, aggregate_ids, versions, data, occurred_at, types,
+                 origins, aggregate_kinds, subject_prefixes, kinds, schemas, tenant_ids, actors,
+                 correlation_ids, traceparents)
+             SELECT ARRAY[gen_random_uuid()], ARRAY[aggregate_id], ARRAY[version + 2], ARRAY[data],
+                 ARRAY[occurred_at], '{1}', '{1}', ARRAY[aggregate_kind], '{txn_}', ARRAY[kind],
+                 ARRAY[schema], ARRAY[tenant_id], ARRAY[actor], ARRAY[correlation_id], '{NULL}'
              FROM event_log WHERE kind = 'transaction.completed'",
             "versions of events run 1..n without a gap",
         ),
